@@ -1,0 +1,51 @@
+# The front door: `make demo` and `make test` set everything up themselves.
+
+SHELL := /bin/bash
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# bpy 4.5 exists for Python 3.11 alone; on another Python, give render.blender a Blender.
+BASE_PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export OMP_NUM_THREADS := 1
+
+.PHONY: help setup objects demo check test bench clean
+
+help:
+	@echo 'make demo    build data/demo: 66 real objects x 12 views, captioned'
+	@echo 'make test    every test this machine can run'
+	@echo 'make check   ruff, mypy, import-linter and the fast tests'
+	@echo 'make bench   the benchmarks'
+
+setup: $(VENV)/.installed objects
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(BASE_PYTHON)" || { echo 'mvcap needs Python 3.11 or newer: install python3.11 with its venv module'; exit 1; }
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'mvcap needs Python 3.11 or newer; $(BASE_PYTHON) is older. Set BASE_PYTHON.'; exit 1; }
+	test -x $(PYTHON) || $(BASE_PYTHON) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[blender,dev]'
+	@touch $@
+
+objects: $(VENV)/.installed
+	@$(PYTHON) -m mvcap.sources.sh3f.fetch
+
+demo: setup
+	$(VENV)/bin/mvcap build-all --config demo --out data/demo
+
+check: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/pytest -m 'not blender and not ray and not browser and not slow and not gpu and not hub'
+
+test: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/pytest -m 'not gpu and not hub' --durations=15
+
+bench: setup
+	$(VENV)/bin/pytest tests/benchmarks -m '' -s
+
+clean:
+	rm -rf data dist build .pytest_cache .mypy_cache .ruff_cache

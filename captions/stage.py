@@ -1,0 +1,151 @@
+"""Caption views: `View` in, `CaptionedView` or `Rejected` out."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from itertools import islice
+from struct import error as StructError
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeAlias
+
+from PIL import Image, ImageOps
+
+from captions.prompts import category_prompt
+from mvcap.errors import BAD_ASSET, EMPTY_CAPTION, TOO_BIG, Reason
+from mvcap.records import CaptionedView, Rejected, View
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+
+STAGE: Final = "caption"
+
+
+class Captioner(Protocol):
+    """A loaded model that writes one caption for each picture; closed by `with` or `close()`."""
+
+    @property
+    def identity(self) -> Mapping[str, Json]:
+        """Everything but picture and prompt that the captions depend on, as JSON without machine paths."""
+        ...
+
+    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+        """Write the captions of RGB pictures, in order; `prompts` is as long as `images`."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory; the captioner cannot be used afterwards."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+class UnreadableImageError(Exception):
+    """Stored bytes that give no picture; `reason` is what `Rejected` records."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def caption_views(
+    views: Iterable[View],
+    captioner: Captioner,
+    *,
+    prompt_template: str,
+    batch_size: int,
+) -> Iterator[CaptionedView | Rejected]:
+    """Caption every view, in order, with its category as guidance.
+
+    Yields exactly one record per input view: a `CaptionedView`, or a `Rejected` where the model wrote
+    nothing (`empty_caption`) or the stored bytes are no picture (`bad_asset`, `too_big`). An error of
+    the captioner is not caught here: the runner decides whether to retry the shard.
+
+    Args:
+        prompt_template: see `captions.prompts`.
+        batch_size: pictures per call of the captioner.
+    """
+    remaining = iter(views)
+    while batch := list(islice(remaining, batch_size)):
+        prompts = [category_prompt(prompt_template, view.object.category) for view in batch]
+        pictures = [_picture_or_rejection(view) for view in batch]
+        captions = iter(_caption_readable(captioner, pictures, prompts))
+        for view, picture, prompt in zip(batch, pictures, prompts, strict=True):
+            if isinstance(picture, Rejected):
+                yield picture
+            else:
+                yield _captioned_or_rejection(view, prompt, next(captions))
+
+
+def decode_image(data: bytes, background: str) -> Image.Image:
+    """Decode a stored JPEG or PNG to RGB, upright, on a background colour.
+
+    Alpha is composited here because transformers' processors put it on white, whatever the dataset
+    uses. The Exif orientation is applied because `datasets` applies it too when it reads the row.
+
+    Raises:
+        UnreadableImageError: no picture, 16 bits or more per channel, or more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS` (Pillow itself only warns up to twice that many).
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            _refuse_unsafe(image)
+            return _on_background(ImageOps.exif_transpose(image), background)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImageError(TOO_BIG, str(error)) from error
+    except (OSError, SyntaxError, ValueError, EOFError, StructError) as error:
+        raise UnreadableImageError(BAD_ASSET, f"the stored picture cannot be decoded: {error}") from error
+
+
+def _refuse_unsafe(image: Image.Image) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise UnreadableImageError(
+            TOO_BIG, f"{image.width} x {image.height} pixels exceed the limit of {limit}"
+        )
+    if image.mode.startswith(("I", "F")):  # Pillow would clip these to white instead of scaling them
+        raise UnreadableImageError(
+            BAD_ASSET, f"pictures of mode {image.mode} are not supported: store 8 bits"
+        )
+
+
+def _on_background(image: Image.Image, background: str) -> Image.Image:
+    """Return an RGB picture; `background` is `#rrggbb`."""
+    assert re.fullmatch("#[0-9a-fA-F]{6}", background), background
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    canvas = Image.new("RGBA", image.size, background)
+    return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
+
+
+def _picture_or_rejection(view: View) -> Image.Image | Rejected:
+    try:
+        return decode_image(view.image, view.background)
+    except UnreadableImageError as error:
+        return Rejected(view.object.uid, STAGE, error.reason, str(error), view.view_index)
+
+
+def _caption_readable(
+    captioner: Captioner, pictures: Sequence[Image.Image | Rejected], prompts: Sequence[str]
+) -> list[str]:
+    """Caption those of a batch that are pictures; no picture costs no call."""
+    readable = [
+        (p, prompt) for p, prompt in zip(pictures, prompts, strict=True) if isinstance(p, Image.Image)
+    ]
+    if not readable:
+        return []
+    captions = captioner.caption([p for p, _ in readable], [prompt for _, prompt in readable])
+    assert len(captions) == len(readable), f"{len(captions)} captions for {len(readable)} pictures"
+    return captions
+
+
+def _captioned_or_rejection(view: View, prompt: str, caption: str) -> CaptionedView | Rejected:
+    if text := caption.strip():
+        return CaptionedView(view, text, prompt)
+    message = f"the captioner wrote nothing for {prompt!r}"
+    return Rejected(view.object.uid, STAGE, EMPTY_CAPTION, message, view.view_index)

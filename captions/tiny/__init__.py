@@ -1,0 +1,1 @@
+"""Small InstructBLIP checkpoints for machines without a GPU or a network."""

@@ -1,0 +1,312 @@
+"""The command line: parse, make a configuration, hand over to `pipelines`.
+
+stdout is data, stderr is progress. Exit codes: 0 done, 1 error, 2 wrong usage or set-up, 3 some objects
+failed, 130/143 ended by a signal. Heavy imports stand inside the commands, so that `--help` is quick.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from mvcap import __version__
+from mvcap.errors import MvcapError, UsageError
+
+app = typer.Typer(
+    name="mvcap",
+    help="Build captioned multi-view datasets from 3D objects.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PARTIAL = 3
+STOPPED_S = 8
+"""After a signal, the run may take this long to end in order before the process just ends."""
+
+Models = Annotated[
+    Path | None,
+    typer.Option("--models", metavar="FOLDER", help="Your 3D models: glb, gltf, obj, fbx, stl or ply."),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The dataset's folder.")]
+Recipe = Annotated[
+    str | None,
+    typer.Option("--config", metavar="NAME_OR_FILE", help="A recipe, such as demo, or a YAML file."),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated.")
+]
+RunnerName = Annotated[str, typer.Option("--runner", metavar="ray|local", help="Where the stages run.")]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", metavar="ADDRESS", help="An existing Ray cluster: auto or HOST:PORT."),
+]
+Slice = Annotated[
+    str | None, typer.Option("--shard", metavar="K/N", help="Only slice K of N, 0 <= K < N, of the shards.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command("build-all")
+def build_all(
+    out: Out = Path("mvcap-dataset"),
+    models: Models = None,
+    config: Recipe = None,
+    runner: RunnerName = "ray",
+    address: Address = None,
+    settings: Settings = None,
+) -> None:
+    """Render and caption every object of the configured sources into one dataset.
+
+    The same command again goes on after an interruption, and does nothing once all is done.
+
+    Example: `mvcap build-all --models my_models --out my_dataset --set render.views=12`
+    """
+    from pipelines.build_all import Request
+
+    _build(_configure(config, models, settings), Request(out), runner, address)
+
+
+@app.command()
+def render(
+    out: Out = Path("mvcap-dataset"),
+    models: Models = None,
+    config: Recipe = None,
+    views: Annotated[
+        int | None, typer.Option("--views", metavar="N", help="Pictures of each object.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option("--resolution", metavar="PX", help="Width and height.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="NAME", help="physical or reference.")
+    ] = None,
+    shard: Slice = None,
+    runner: RunnerName = "ray",
+    address: Address = None,
+    settings: Settings = None,
+) -> None:
+    """Render every object; the dataset loads at once, its captions null.
+
+    Example: `mvcap render --models my_models --out my_dataset --views 24 --resolution 384`
+    """
+    from pipelines.build_all import Request
+
+    flags = {"views": views, "resolution": resolution, "preset": preset}
+    overrides = [f"render.{name}={value}" for name, value in flags.items() if value is not None]
+    request = Request(out, caption=False, part=_part(shard))
+    _build(
+        _configure(config, models, [*overrides, *(settings or [])], captions=False), request, runner, address
+    )
+
+
+@app.command()
+def caption(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `mvcap render` made.")],
+    config: Recipe = None,
+    shard: Slice = None,
+    recaption: Annotated[
+        bool, typer.Option("--recaption", help="Replace captions that were made with other settings.")
+    ] = False,
+    runner: RunnerName = "ray",
+    address: Address = None,
+    settings: Settings = None,
+) -> None:
+    """Caption a dataset's views. Settings are the dataset's own unless given.
+
+    Example: `mvcap caption my_dataset --shard 0/8 --set captions.options.model=/models/instructblip`
+    """
+    from mvcap.storage import Store
+    from pipelines.build_all import Request
+    from pipelines.planning import saved_settings
+
+    base = None if config else saved_settings(Store(dataset))
+    request = Request(dataset, render=False, recaption=recaption, part=_part(shard))
+    _build(_configure(config, None, settings, base=base), request, runner, address)
+
+
+@app.command()
+def verify(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every byte of a dataset. Broken shards are set aside, and the next run makes them anew.
+
+    Example: `mvcap verify my_dataset`
+    """
+    from mvcap.verify import verify_dataset
+
+    problems = verify_dataset(dataset, mark=not dry_run)
+    if as_json:
+        print(
+            json.dumps([{"file": problem.file, "message": problem.message} for problem in problems], indent=1)
+        )
+    else:
+        for problem in problems:
+            print(f"{problem.file}: {problem.message}")
+    _say(f"{len(problems)} problems" if problems else f"{dataset} is whole")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def status(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset.")], as_json: AsJson = False
+) -> None:
+    """Show how far a dataset is, and what failed.
+
+    Example: `mvcap status my_dataset --json`
+    """
+    from pipelines.status import dataset_status, describe
+
+    state = dataset_status(dataset)
+    print(json.dumps(state, indent=1) if as_json else describe(state))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: Python, Blender, Ray, memory, disk; each finding with its remedy.
+
+    Example: `mvcap doctor`
+    """
+    from pipelines.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([finding.to_json() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(finding)
+    raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
+
+
+# --- shared by the commands ------------------------------------------------------------------------
+
+
+def _configure(
+    recipe: str | None,
+    models: Path | None,
+    overrides: list[str] | None,
+    *,
+    base: dict[str, Any] | None = None,
+    captions: bool = True,
+) -> Any:
+    from mvcap.plugins import options_model
+    from mvcap.recipes import apply_overrides, build_config, read_recipe
+
+    settings = base if base is not None else read_recipe(recipe) if recipe else {}
+    if models:
+        settings = settings | {"sources": [{"source": "folder", "options": {"path": str(models)}}]}
+    return build_config(apply_overrides(settings, overrides or []), options_model, captions=captions)
+
+
+def _build(config: Any, request: Any, runner_name: str, address: str | None) -> NoReturn:
+    """Run the pipeline and leave with its exit code."""
+    from pipelines.build_all import build
+
+    outcome = build(config, request, _runner(runner_name, address, config), _say)
+    _say(f"{outcome.views} views of {outcome.done} of {outcome.objects} objects in {request.out}")
+    if outcome.untrained_captions:
+        _say(
+            "note: the captions come from an UNTRAINED model; they show the pipeline at work and mean nothing"
+        )
+    for rejected in outcome.failures[:10]:
+        where = rejected.uid if rejected.view_index is None else f"{rejected.uid} view {rejected.view_index}"
+        _say(f"failed: {where}: {rejected.reason}: {rejected.message.splitlines()[0]}")
+    if len(outcome.failures) > 10:
+        _say(f"... and {len(outcome.failures) - 10} more in failures.parquet")
+    if outcome.complete:
+        _say(
+            f"look at  {request.out}/report/sheets/  a contact sheet of every shard\n"
+            f"         {request.out}/README.md       the dataset card\n"
+            f"load it  datasets.load_dataset({str(request.out)!r})"
+        )
+    raise typer.Exit(PARTIAL if outcome.failures else 0)
+
+
+def _runner(name: str, address: str | None, config: Any) -> Any:
+    drop_views = not config.run.keep_views
+    if name == "local":
+        from pipelines.runners.local import LocalRunner
+
+        if address:
+            raise UsageError("--address needs --runner ray")
+        return LocalRunner(drop_views=drop_views)
+    if name == "ray":
+        from pipelines.runners.ray_environment import prepare
+
+        prepare(address)
+        from pipelines.runners.ray import RayRunner
+
+        return RayRunner(address=address, drop_views=drop_views)
+    raise UsageError(f"unknown runner {name!r} (valid: local, ray)")
+
+
+def _part(text: str | None) -> tuple[int, int] | None:
+    """Parse K/N.
+
+    Raises:
+        UsageError: it is not of that form, or K is not below N.
+    """
+    if text is None:
+        return None
+    first, slash, second = text.partition("/")
+    if not (slash and first.isdigit() and second.isdigit() and int(first) < int(second)):
+        raise UsageError(f"--shard {text} must be K/N with 0 <= K < N, such as 0/8 for the first of eight")
+    return int(first), int(second)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+class _Stopped(BaseException):
+    """A signal asked the process to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
+    """End in order at the first signal, at once at the second or when that takes too long."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda again, _: os._exit(128 + again))
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
+    signal.alarm(STOPPED_S)
+    raise _Stopped(number)
+
+
+def main() -> NoReturn:
+    """Run the command line; every way out has its exit code."""
+    signal.signal(signal.SIGTERM, _on_signal)
+    signal.signal(signal.SIGINT, _on_signal)
+    try:
+        app(standalone_mode=True)
+    except MvcapError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False
+        )
+        code = error.exit_code
+    except _Stopped as stopped:
+        _say("stopped; the same command goes on from here")
+        code = 128 + stopped.number
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads that still work on a shard must not hold the process

@@ -1,0 +1,161 @@
+"""The configuration: typed and strict. `mvcap.recipes` reads it from files.
+
+A backend's or source's own options are an
+`Options` model in its own file, named here by `backend` (or `source`) and `options`.
+
+Settings that change how fast or how safely a result is made, but not the result, are marked
+`OPERATIONAL` and stay out of a stage's settings, so that workers and deadlines can change between runs.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+
+OPERATIONAL = "operational"
+"""Marks a field (`Annotated[int, OPERATIONAL]`) that does not change what is produced."""
+
+HEX_COLOUR = r"^#[0-9a-fA-F]{6}$"
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and strict about its names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SourceConfig(Section):
+    """A corpus of objects: a file of `mvcap/sources/` and its options."""
+
+    source: str
+    options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
+
+
+class PlanConfig(Section):
+    """How objects become shards."""
+
+    objects_per_shard: int = Field(32, ge=1)
+    splits: dict[str, float] = {"train": 0.9, "test": 0.1}
+    """Share of the objects in each split; the shares add up to 1."""
+
+    @model_validator(mode="after")
+    def _check_splits(self) -> "PlanConfig":
+        if not self.splits or abs(sum(self.splits.values()) - 1) > 1e-6 or min(self.splits.values()) < 0:
+            raise ValueError(f"the shares must be positive and add up to 1, not {self.splits}")
+        if bad := [name for name in self.splits if not name.isidentifier()]:
+            raise ValueError(f"split names must be plain words, not {bad}")
+        return self
+
+
+class CameraConfig(Section):
+    """Where the cameras stand: uniform by area on the upper hemisphere, looking at the object."""
+
+    lens_mm: float = Field(35.0, gt=0)
+    """Lens and sensor as in objaverse-rendering, hence in MVCap: a 49.1° field of view."""
+    sensor_mm: float = Field(32.0, gt=0)
+    distance: float = Field(1.5, gt=0)
+    """From the centre of the unit cube; an object that would be cut off is seen from farther away."""
+    margin: float = Field(0.04, ge=0, lt=0.5)
+    """Share of the frame's half width that stays free around the object."""
+
+
+class ImageConfig(Section):
+    """How a picture is stored."""
+
+    format: Literal["jpeg", "png"] = "jpeg"
+    quality: int = Field(95, ge=1, le=100)
+    """Of a JPEG; chroma is never subsampled."""
+    keep_alpha: bool = False
+    """Store the alpha channel (PNG only) instead of compositing on the background."""
+
+    @model_validator(mode="after")
+    def _check_alpha(self) -> "ImageConfig":
+        if self.keep_alpha and self.format != "png":
+            raise ValueError("keep_alpha needs format: png")
+        return self
+
+
+class RenderConfig(Section):
+    """What the pictures look like, and which renderer makes them."""
+
+    backend: str = "blender"
+    views: int = Field(100, ge=1)
+    resolution: int = Field(512, ge=16, le=8192)
+    """Width and height in pixels."""
+    preset: str = "physical"
+    samples: int | None = Field(None, ge=1)
+    """Samples per pixel; the preset's own number where null."""
+    light: str = "studio"
+    background: str = Field("#ffffff", pattern=HEX_COLOUR)
+    view_transform: str = "Standard"
+    camera: CameraConfig = CameraConfig()
+    image: ImageConfig = ImageConfig()
+    blender: Annotated[str | None, OPERATIONAL] = None
+    """A `blender` binary or a Python that has bpy; this Python where null."""
+    options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
+
+
+class CaptionsConfig(Section):
+    """Which captioner writes, and what it is asked."""
+
+    backend: str = "instructblip"
+    prompt: str = (
+        "Write a short description for the image, noting that the main instance of the image is a {category}."
+    )
+    """The paper's prompt; without `{category}` captions are unguided."""
+    batch_size: Annotated[int, OPERATIONAL, Field(ge=1)] = 64
+    threads: Annotated[int, OPERATIONAL, Field(ge=1)] = 1
+    """CPU threads of each captioner; the renderers want the other cores."""
+    options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
+
+
+class RunConfig(Section):
+    """How a run uses the machine; nothing here changes what is produced."""
+
+    render_workers: int | None = Field(None, ge=1)
+    """Blender children; one for each CPU of the machine or cluster where null."""
+    caption_workers: int | None = Field(None, ge=1)
+    """Captioners; one for each GPU where null, or a single one without GPUs."""
+    shards_in_flight: int | None = Field(None, ge=1)
+    """Shards started and not yet finished; twice the number of workers where null."""
+    keep_views: bool = False
+    """Keep the rendered views beside the finished data, at twice the disk space."""
+
+
+class Config(Section):
+    """A whole recipe."""
+
+    name: str = "custom"
+    seed: int = Field(0, ge=0, lt=2**63)
+    sources: list[SourceConfig] = []
+    plan: PlanConfig = PlanConfig()
+    render: RenderConfig = RenderConfig()
+    captions: CaptionsConfig = CaptionsConfig()
+    run: Annotated[RunConfig, OPERATIONAL] = RunConfig()
+
+
+def producing_settings(model: BaseModel) -> dict[str, Any]:
+    """Return the settings that change what is produced, flat: `{"camera.lens_mm": 35.0, ...}`."""
+    flat: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        if OPERATIONAL in field.metadata:
+            continue
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            flat |= {f"{name}.{inner}": setting for inner, setting in producing_settings(value).items()}
+        else:
+            flat[name] = model.model_dump(mode="json", include={name})[name]
+    return flat
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Hash settings, independent of their order: 16 hex digits."""
+    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Map each setting that differs to its (old, new) values; a missing one counts as None."""
+    return {key: (old.get(key), new.get(key)) for key in {*old, *new} if old.get(key) != new.get(key)}

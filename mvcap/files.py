@@ -1,0 +1,107 @@
+"""Bytes that are either wholly on disk or not there: temporary name, fsync, rename, fsync the folder."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from mvcap.errors import DiskFullError
+
+TEMPORARY = ".attempt-"
+"""Stands in the name of every file that is not finished."""
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a name beside `path` that no other attempt uses."""
+    return path.with_name(f"{TEMPORARY}{uuid4().hex[:12]}-{path.name}")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically and durably, replacing what was there."""
+    with staged(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically and durably, replacing what was there."""
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Give a temporary path to fill; on leaving, make it durable and rename it to `path`.
+
+    Raises:
+        DiskFullError: the disk or quota is exhausted; the temporary file is gone then.
+    """
+    temporary = temporary_name(path)
+    try:
+        with disk_full_explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def create_if_absent(path: Path, content: bytes) -> bool:
+    """Write a file atomically unless it exists; return whether this call created it."""
+    temporary = temporary_name(path)
+    try:
+        with disk_full_explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            sync(temporary)
+            path.hardlink_to(temporary)
+            sync(path.parent)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def disk_full_explained(path: Path) -> Iterator[None]:
+    """Turn "no space left" and "quota exceeded" into an error that names the place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"no space left to write {path}: {error.strerror}; free some and run again"
+            ) from error
+        raise
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return where downloads and unpacked archives are kept: `MVCAP_CACHE`, else the user's cache folder."""
+    if chosen := os.environ.get("MVCAP_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mvcap"

@@ -1,0 +1,132 @@
+"""The records that pass between stages: one frozen type for each boundary.
+
+    ObjectRecord ─ a category is chosen ─► SelectedObject ─ render ─► View ─ caption ─► CaptionedView
+
+Every stage yields, for each input, its outputs or exactly one `Rejected`.
+"""
+
+from dataclasses import dataclass
+from math import atan, degrees
+
+from mvcap.errors import Reason
+
+Key = tuple[str, int | None]
+"""uid and view index; the index is None where the whole object is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """One 3D object as its source describes it."""
+
+    uid: str
+    """Safe in a path and unique in a dataset: see `mvcap.plan.make_uid`."""
+    source: str
+    source_id: str
+    """The source's own id, any string; never used as a path."""
+    name: str
+    asset: str
+    """Absolute path of the model file."""
+    license: str | None
+    creator: str | None
+    source_url: str | None
+    rotation: tuple[float, ...] | None = None
+    """Row-major 3×3, applied after import in the world frame (+Z up), before normalisation."""
+    front_azimuth_deg: float | None = None
+    """Azimuth from which the object is seen from its front, where the source knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedObject:
+    """An object with the category that its captions must name."""
+
+    record: ObjectRecord
+    category: str
+    similarity: float | None = None
+    """Cosine in [-1, 1] of the object's embedding to the category's; None where a person chose it."""
+
+    @property
+    def uid(self) -> str:
+        return self.record.uid
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A pinhole camera with square pixels, looking at an object in the unit cube at the origin.
+
+    World frame: +Z up, right-handed. Camera frame: OpenGL (+X right, +Y up, -Z forward).
+    """
+
+    azimuth_deg: float
+    """[0, 360): 0 is +X, 90 is +Y."""
+    elevation_deg: float
+    """[-90, 90]: 90 is straight above."""
+    distance: float
+    """From the origin, in object units (the unit cube's edge is 1)."""
+    camera_to_world: tuple[float, ...]
+    """Row-major 4×4."""
+    width: int
+    height: int
+    fx: float
+    """Focal length and principal point in pixels; pixel centres are at half-integers."""
+    fy: float
+    cx: float
+    cy: float
+
+    @property
+    def fov_deg(self) -> float:
+        """Horizontal field of view."""
+        return 2 * degrees(atan(self.width / (2 * self.fx)))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One picture of an object, encoded as it will be stored."""
+
+    object: SelectedObject
+    view_index: int
+    image: bytes
+    """A JPEG or PNG file."""
+    background: str
+    """`#rrggbb` behind the object: composited already, or to be put behind the alpha that was kept."""
+    width: int
+    height: int
+    camera: Camera | None
+    """None where the pose is unknown."""
+    foreground_fraction: float | None
+    """Share of the picture that the object covers, in [0, 1]; None where no mask exists."""
+
+    @property
+    def key(self) -> Key:
+        return self.object.uid, self.view_index
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedView:
+    """A view and the caption a model wrote for it."""
+
+    view: View
+    caption: str
+    prompt: str
+
+    @property
+    def key(self) -> Key:
+        return self.view.key
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The reason why an object, or one of its views, has no output."""
+
+    uid: str
+    stage: str
+    reason: Reason
+    message: str
+    view_index: int | None = None
+    attempts: int = 1
+    signal: str | None = None
+    """Name of the signal that ended the child, such as `SIGSEGV`."""
+    log_tail: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.uid, self.view_index

@@ -1,0 +1,65 @@
+"""Contact sheets: a PNG for each shard, a row for each object, so that a person sees what was made."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw, ImageFont
+
+from mvcap import files
+from mvcap.plan import Shard
+from mvcap.storage import CAPTION, Store
+
+THUMBNAIL_PX = 112
+COLUMNS = 12
+MAX_OBJECTS = 64
+LINE_PX = 18
+
+Row = dict[str, Any]
+
+
+def write_contact_sheet(store: Store, shard: Shard) -> None:
+    """Draw a captioned shard's sheet; nothing is written where the shard has no rows.
+
+    Each object is a line: its category and first caption above up to 12 of its views, by elevation.
+    """
+    commit = store.find_commit(CAPTION, shard)
+    if commit is None or commit.file is None:
+        return
+    columns = ["uid", "category", "caption", "elevation_deg", "image.bytes"]
+    with pq.ParquetFile(store.root / commit.file) as file:
+        groups = range(min(file.num_row_groups, MAX_OBJECTS))
+        objects = [file.read_row_group(group, columns=columns).to_pylist() for group in groups]
+    sheet = draw_sheet(objects)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    files.write_bytes(store.sheet_path(shard), buffer.getvalue())
+
+
+def draw_sheet(objects: Sequence[Sequence[Row]]) -> Image.Image:
+    """Draw one line of views for each object; objects must not be empty."""
+    line_height = LINE_PX + THUMBNAIL_PX + 4
+    sheet = Image.new("RGB", (COLUMNS * (THUMBNAIL_PX + 2), line_height * len(objects)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for line, rows in enumerate(objects):
+        top = line * line_height
+        title = f"{rows[0]['category']}: {rows[0]['caption'] or '(no caption yet)'}   [{rows[0]['uid']}]"
+        draw.text((2, top + 1), title, fill="black", font=font)
+        for column, row in enumerate(_spread(rows)):
+            sheet.paste(_thumbnail(row["image"]["bytes"]), (column * (THUMBNAIL_PX + 2), top + LINE_PX))
+    return sheet
+
+
+def _spread(rows: Sequence[Row]) -> list[Row]:
+    """Pick up to `COLUMNS` views, from the lowest elevation to the highest."""
+    ordered = sorted(rows, key=lambda row: row["elevation_deg"] or 0.0)
+    step = max(len(ordered) / COLUMNS, 1)
+    return [ordered[int(index * step)] for index in range(min(len(ordered), COLUMNS))]
+
+
+def _thumbnail(encoded: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(encoded)) as image:
+        flat = Image.new("RGBA", image.size, "white")
+        flat.alpha_composite(image.convert("RGBA"))
+    return flat.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)

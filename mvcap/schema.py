@@ -1,0 +1,231 @@
+"""The Arrow schemas of a dataset and the way from records to rows and back.
+
+The files carry the metadata by which `datasets.load_dataset` decodes images; pandas, Polars, DuckDB and
+Ray Data read them as plain Parquet.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from mvcap.errors import CorruptDatasetError
+from mvcap.records import Camera, CaptionedView, ObjectRecord, Rejected, SelectedObject, View
+
+SCHEMA_VERSION = 1
+
+CAMERA_CONVENTION = (
+    "World: +Z up, right-handed; the object is normalised to the unit cube at the origin. "
+    "Azimuth 0 is +X and grows counter-clockwise towards +Y; elevation 90 is straight above. "
+    "Camera: OpenGL, -Z forward, +Y up. camera_to_world: 4x4, row-major. "
+    "fx, fy, cx, cy in pixels, origin at the picture's top left corner, pixel centres at half-integers. "
+    "fov_deg is horizontal; distance is measured from the origin in edges of the unit cube."
+)
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+MATRIX = pa.list_(pa.float32())  # not fixed-size: pyarrow 25 cannot read a null back from one
+
+
+def _column(name: str, kind: pa.DataType, nullable: bool = True, about: str = "") -> pa.Field:
+    return pa.field(name, kind, nullable, {"description": about} if about else None)
+
+
+VIEW_COLUMNS = [
+    _column("uid", pa.string(), False),
+    _column("source", pa.string(), False),
+    _column("source_id", pa.string(), False, "the source's own id of the object"),
+    _column("category", pa.string(), False),
+    _column("view_index", pa.int32(), False),
+    _column("image", IMAGE),  # never null, but `datasets` decodes nullable image columns only
+    _column("caption", pa.string(), True, "null until captioned"),
+    _column("prompt", pa.string()),
+    _column("captioner", pa.string(), True, "who wrote the caption; the commit records hold every detail"),
+    _column("background", pa.string(), False, "colour behind the object; alpha is composited on it"),
+    _column("azimuth_deg", pa.float32(), True, CAMERA_CONVENTION),
+    _column("elevation_deg", pa.float32(), True, CAMERA_CONVENTION),
+    _column("distance", pa.float32(), True, CAMERA_CONVENTION),
+    _column("fov_deg", pa.float32(), True, CAMERA_CONVENTION),
+    _column("fx", pa.float32(), True, CAMERA_CONVENTION),
+    _column("fy", pa.float32(), True, CAMERA_CONVENTION),
+    _column("cx", pa.float32(), True, CAMERA_CONVENTION),
+    _column("cy", pa.float32(), True, CAMERA_CONVENTION),
+    _column("camera_to_world", MATRIX, True, CAMERA_CONVENTION),
+    _column("width", pa.int32(), False),
+    _column("height", pa.int32(), False),
+    _column("foreground_fraction", pa.float32(), True, "share of the picture that the object covers"),
+    _column("duplicate_of", pa.string(), True, "uid of a near-duplicate; null where none was looked for"),
+    _column("license", pa.string()),
+    _column("creator", pa.string()),
+    _column("source_url", pa.string()),
+    _column("split", pa.string(), False),
+]
+
+OBJECT_COLUMNS = [
+    _column("uid", pa.string(), False),
+    _column("source", pa.string(), False),
+    _column("source_id", pa.string(), False),
+    _column("name", pa.string(), False),
+    _column("category", pa.string(), False),
+    _column("similarity", pa.float32()),
+    _column("front_azimuth_deg", pa.float32(), True, "azimuth from which the front is seen, where known"),
+    _column("split", pa.string(), False),
+    _column("shard", pa.int32(), False),
+    _column("status", pa.string(), False, "done, partial, failed or pending"),
+    _column("reason", pa.string(), True, "why the object, or one of its views, failed"),
+    _column("views", pa.int32(), False, "rows of this object in the data"),
+    _column("license", pa.string()),
+    _column("creator", pa.string()),
+    _column("source_url", pa.string()),
+]
+
+FAILURE_COLUMNS = [
+    _column("uid", pa.string(), False),
+    _column("view_index", pa.int32(), True, "null where the whole object failed"),
+    _column("stage", pa.string(), False),
+    _column("reason", pa.string(), False),
+    _column("attempts", pa.int32(), False),
+    _column("signal", pa.string()),
+    _column("message", pa.string(), False),
+    _column("log_tail", pa.string()),
+]
+
+PLANNED_COLUMNS = [
+    _column("shard", pa.int32(), False),
+    _column("uid", pa.string(), False),
+    _column("source", pa.string(), False),
+    _column("source_id", pa.string(), False),
+    _column("name", pa.string(), False),
+    _column("asset", pa.string(), False),
+    _column("license", pa.string()),
+    _column("creator", pa.string()),
+    _column("source_url", pa.string()),
+    _column("rotation", pa.list_(pa.float64())),
+    _column("front_azimuth_deg", pa.float64()),
+    _column("category", pa.string(), False),
+    _column("similarity", pa.float64()),
+]
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    """Describe a column as the `datasets` library does."""
+    if kind == IMAGE:
+        return {"_type": "Image"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    return {"dtype": {"float": "float32", "double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def _schema(columns: list[pa.Field]) -> pa.Schema:
+    features = {column.name: _feature(column.type) for column in columns}
+    metadata = {
+        "huggingface": json.dumps({"info": {"features": features}}),
+        "mvcap_schema": str(SCHEMA_VERSION),
+    }
+    return pa.schema(columns, metadata)
+
+
+VIEW_SCHEMA = _schema(VIEW_COLUMNS)
+OBJECT_SCHEMA = _schema(OBJECT_COLUMNS)
+FAILURE_SCHEMA = _schema(FAILURE_COLUMNS)
+PLANNED_SCHEMA = _schema(PLANNED_COLUMNS)
+"""What a worker needs to know of each planned object; kept inside `_mvcap/`."""
+
+
+def check_version(schema: pa.Schema, where: str) -> None:
+    """Refuse a file that a newer mvcap, or something else, wrote.
+
+    Raises:
+        CorruptDatasetError: the schema's version is missing or newer than ours.
+    """
+    version = (schema.metadata or {}).get(b"mvcap_schema", b"").decode()
+    if not version.isdigit():
+        raise CorruptDatasetError(f"{where} was not written by mvcap: it carries no schema version")
+    if int(version) > SCHEMA_VERSION:
+        raise CorruptDatasetError(
+            f"{where} has schema version {version}; this mvcap reads up to {SCHEMA_VERSION}"
+        )
+
+
+# --- views -----------------------------------------------------------------------------------------
+
+_CAMERA_FIELDS = ("azimuth_deg", "elevation_deg", "distance", "fov_deg", "fx", "fy", "cx", "cy")
+
+
+def view_row(view: View, *, split: str) -> dict[str, Any]:
+    """Turn a view into a row whose caption columns are null."""
+    record, camera = view.object.record, view.camera
+    suffix = "png" if view.image.startswith(b"\x89PNG") else "jpg"
+    return {
+        "uid": record.uid,
+        "source": record.source,
+        "source_id": record.source_id,
+        "category": view.object.category,
+        "view_index": view.view_index,
+        "image": {"bytes": view.image, "path": f"{record.uid}/{view.view_index:03d}.{suffix}"},
+        "background": view.background,
+        **{name: getattr(camera, name, None) for name in _CAMERA_FIELDS},
+        "camera_to_world": list(camera.camera_to_world) if camera else None,
+        "width": view.width,
+        "height": view.height,
+        "foreground_fraction": view.foreground_fraction,
+        "license": record.license,
+        "creator": record.creator,
+        "source_url": record.source_url,
+        "split": split,
+    }
+
+
+def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, str]:
+    """Return the columns that captioning adds to a view's row."""
+    return {"caption": captioned.caption, "prompt": captioned.prompt, "captioner": captioner}
+
+
+def view_from_row(row: Mapping[str, Any], item: SelectedObject) -> View:
+    """Read a view back from its row; `item` is the object the row belongs to."""
+    return View(
+        object=item,
+        view_index=row["view_index"],
+        image=row["image"]["bytes"],
+        background=row["background"],
+        width=row["width"],
+        height=row["height"],
+        camera=_camera_from_row(row),
+        foreground_fraction=row["foreground_fraction"],
+    )
+
+
+def _camera_from_row(row: Mapping[str, Any]) -> Camera | None:
+    if row["camera_to_world"] is None:
+        return None
+    return Camera(
+        **{name: row[name] for name in _CAMERA_FIELDS if name != "fov_deg"},
+        camera_to_world=tuple(row["camera_to_world"]),
+        width=row["width"],
+        height=row["height"],
+    )
+
+
+# --- objects and failures --------------------------------------------------------------------------
+
+
+def planned_row(item: SelectedObject, shard: int) -> dict[str, Any]:
+    record = item.record
+    values = {name: getattr(record, name) for name in PLANNED_SCHEMA.names if hasattr(record, name)}
+    rotation = list(record.rotation) if record.rotation else None
+    return values | {
+        "shard": shard,
+        "category": item.category,
+        "similarity": item.similarity,
+        "rotation": rotation,
+    }
+
+
+def planned_from_row(row: Mapping[str, Any]) -> SelectedObject:
+    fields = {name: row[name] for name in ObjectRecord.__dataclass_fields__}
+    fields["rotation"] = tuple(fields["rotation"]) if fields["rotation"] else None
+    return SelectedObject(ObjectRecord(**fields), row["category"], row["similarity"])
+
+
+def failure_row(rejected: Rejected) -> dict[str, Any]:
+    return {name: getattr(rejected, name) for name in FAILURE_SCHEMA.names}

@@ -1,0 +1,137 @@
+"""Any folder of 3D models, with an optional `labels.csv`.
+
+`labels.csv` has the columns `path,category,license,creator,source_url`; all but `path` may be empty or
+missing. Without a label, a model's category is the name of its sub-folder, or else its file's name.
+"""
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from mvcap.errors import BAD_ASSET, AssetFolderError
+from mvcap.plan import make_uid
+from mvcap.records import ObjectRecord, Rejected, SelectedObject
+
+SOURCE = "folder"
+MODEL_SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".fbx", ".stl", ".ply"})
+LABEL_COLUMNS = frozenset({"path", "category", "license", "creator", "source_url"})
+
+
+class Options(BaseModel):
+    """Options of the `folder` source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    labels: Path | None = None
+    """A CSV file; `labels.csv` inside the folder where null."""
+    license: str | None = None
+    """Licence of every model that has none of its own in the labels."""
+
+
+def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
+    """List every model below the folder, in the order of their paths.
+
+    A path that only the labels name is rejected as `bad_asset`, and one that is not UTF-8, which no
+    table could hold.
+
+    Raises:
+        AssetFolderError: the folder or its labels cannot be read, or the labels contradict themselves.
+    """
+    root = _readable_folder(options.path)
+    labels = _read_labels(options.labels or root / "labels.csv", required=options.labels is not None)
+    models = {path.relative_to(root).as_posix(): path for path in _models(root)}
+    for relative, path in sorted(models.items()):
+        if _is_utf8(path):
+            yield _object(relative, path, labels.get(relative, {}), options.license)
+        else:
+            yield _rejected(relative, f"the path {relative!r} is not UTF-8; rename it")
+    for relative in sorted(labels.keys() - models.keys()):
+        yield _rejected(relative, f"the labels name {relative!r}, which is not a model file in {root}")
+
+
+def _readable_folder(path: Path) -> Path:
+    root = path.expanduser().absolute()
+    if not root.is_dir():
+        raise AssetFolderError(f"there is no folder {path}; give the folder that holds your 3D models")
+    return root
+
+
+def _models(root: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise AssetFolderError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    for folder, subfolders, names in os.walk(root, onerror=refuse):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            path = Path(folder) / name
+            if path.suffix.lower() in MODEL_SUFFIXES and not name.startswith("."):
+                yield path
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _rejected(relative: str, message: str) -> Rejected:
+    return Rejected(make_uid(SOURCE, relative), stage="list", reason=BAD_ASSET, message=message)
+
+
+def _object(relative: str, path: Path, label: dict[str, str], license_of_all: str | None) -> SelectedObject:
+    record = ObjectRecord(
+        uid=make_uid(SOURCE, relative),
+        source=SOURCE,
+        source_id=relative,
+        name=path.stem,
+        asset=str(path),
+        license=label.get("license") or license_of_all,
+        creator=label.get("creator") or None,
+        source_url=label.get("source_url") or None,
+    )
+    return SelectedObject(record, label.get("category") or _category_of(relative))
+
+
+def _category_of(relative: str) -> str:
+    """Guess a category: `chairs/old_chair-01.glb` is "chairs", `old_chair-01.glb` is "old chair"."""
+    path = Path(relative)
+    name = path.parent.name or re.sub(r"\d+$", "", path.stem)
+    return re.sub(r"[\W_]+", " ", name).strip().lower() or path.stem
+
+
+def _read_labels(path: Path, *, required: bool) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        if required:
+            raise AssetFolderError(f"there is no label file {path}")
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _labels_by_path(csv.DictReader(file), path)
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise AssetFolderError(f"cannot read the labels {path}: {error}") from error
+
+
+def _labels_by_path(reader: "csv.DictReader[str]", path: Path) -> dict[str, dict[str, str]]:
+    columns = set(reader.fieldnames or ())
+    if "path" not in columns or columns - LABEL_COLUMNS:
+        raise AssetFolderError(
+            f"{path} must have the columns {', '.join(sorted(LABEL_COLUMNS))}, not {columns}"
+        )
+    labels: dict[str, dict[str, str]] = {}
+    for row in reader:
+        if any(row.pop(None, ())):
+            raise AssetFolderError(f"{path}, line {reader.line_num}: more cells than columns; quote commas")
+        label = {name: (value or "").strip() for name, value in row.items()}
+        if not label["path"]:
+            continue
+        label["path"] = relative = Path(label["path"]).as_posix()
+        if labels.setdefault(relative, label) != label:
+            raise AssetFolderError(f"{path} labels {relative!r} twice: {labels[relative]} and {label}")
+    return labels

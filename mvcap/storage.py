@@ -1,0 +1,295 @@
+"""A dataset's folder: where everything lies, and how a shard becomes part of it.
+
+A shard's file is written under a temporary name; then its commit record is created, which names that
+file and its checksum; then the file takes its final name. Only the winner of the commit record renames,
+so two attempts at a shard cannot mix, and a crash between the two steps is rolled forward by the next
+reader. A file without a commit record does not exist.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mvcap import files, schema
+from mvcap.config import settings_hash
+from mvcap.errors import CorruptDatasetError, OutputError
+from mvcap.locks import waiting_lock
+from mvcap.plan import Plan, Shard
+from mvcap.records import Rejected, SelectedObject
+from mvcap.tables import TableWriter
+
+StageName = Literal["render", "caption"]
+RENDER: Final[StageName] = "render"
+CAPTION: Final[StageName] = "caption"
+STAGES: Final[tuple[StageName, ...]] = (RENDER, CAPTION)
+
+INTERNAL = "_mvcap"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Proof that a stage has finished a shard."""
+
+    stage: StageName
+    shard: int
+    settings: str
+    """Hash of the stage's settings; `Store.settings` looks them up."""
+    generation: int = 0
+    file: str | None = None
+    """Relative to the dataset; None where nothing of the shard survived, or the file was dropped."""
+    temporary: str | None = None
+    """Name under which the file was written, in `_mvcap/attempts/`."""
+    sha256: str | None = None
+    bytes: int = 0
+    rows: int = 0
+    views: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each object that has any."""
+    rejected: tuple[Rejected, ...] = ()
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    """Identity and versions of whatever did the work."""
+    seconds: float = 0.0
+    dropped: bool = False
+    """The file was removed on purpose after the next stage had taken it up."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Commit":
+        rejected = tuple(Rejected(**entry) for entry in content["rejected"])
+        return cls(**{**content, "rejected": rejected})
+
+
+class Store:
+    """The files of one dataset.
+
+    Args:
+        root: the dataset's folder; it need not exist yet.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # places
+
+    @property
+    def internal(self) -> Path:
+        return self.root / INTERNAL
+
+    @property
+    def attempts(self) -> Path:
+        """Where files lie that are not committed; never beside the data, where readers would find them."""
+        return self.internal / "attempts"
+
+    def target(self, stage: StageName, shard: Shard) -> Path:
+        """Where a stage's file of a shard lies."""
+        if stage == RENDER:
+            return self.internal / "views" / f"{shard.index:05d}.parquet"
+        return self.root / "data" / shard.file_name
+
+    def commit_path(self, stage: StageName, index: int) -> Path:
+        return self.internal / "commits" / stage / f"{index:05d}.json"
+
+    def sheet_path(self, shard: Shard) -> Path:
+        return self.root / "report" / "sheets" / f"{Path(shard.file_name).stem}.png"
+
+    # plan
+
+    def read_plan(self) -> Plan | None:
+        """Read the plan, or None where the folder holds no dataset yet.
+
+        Raises:
+            CorruptDatasetError: the plan is damaged.
+        """
+        path = self.internal / "plan.json"
+        if not path.exists():
+            return None
+        try:
+            return Plan.from_json(json.loads(path.read_bytes()))
+        except ValueError as error:
+            raise CorruptDatasetError(f"{path} is damaged: {error}") from error
+
+    def require_plan(self) -> Plan:
+        """Read the plan of a dataset that must exist.
+
+        Raises:
+            OutputError: the folder holds no dataset.
+        """
+        if plan := self.read_plan():
+            return plan
+        raise OutputError(f"{self.root} is not a dataset of mvcap: it has no {INTERNAL}/plan.json")
+
+    def write_plan(
+        self, plan: Plan, objects: Iterable[SelectedObject], listing_failures: Iterable[Rejected]
+    ) -> None:
+        """Store the plan and what it is about; the plan itself comes last and makes the rest count."""
+        by_uid = {item.uid: item for item in objects}
+        with (
+            files.staged(self.internal / "objects.parquet") as path,
+            TableWriter(path, schema.PLANNED_SCHEMA) as writer,
+        ):
+            for shard in plan.shards:
+                writer.write([schema.planned_row(by_uid[uid], shard.index) for uid in shard.uids])
+        listed = [asdict(rejected) for rejected in listing_failures]
+        files.write_json(self.internal / "listing_failures.json", listed)
+        files.write_json(self.internal / "plan.json", plan.to_json())
+
+    def read_listing_failures(self) -> list[Rejected]:
+        """Read what the sources named but could not give."""
+        path = self.internal / "listing_failures.json"
+        return [Rejected(**entry) for entry in json.loads(path.read_bytes())] if path.exists() else []
+
+    def read_objects(self, shard: Shard | None = None) -> list[SelectedObject]:
+        """Read the planned objects, of one shard or of all, in the plan's order."""
+        path = self.internal / "objects.parquet"
+        if not path.exists():
+            return []
+        chosen = [("shard", "=", shard.index)] if shard else None
+        rows = pq.read_table(path, filters=chosen).to_pylist()
+        return [schema.planned_from_row(row) for row in rows]
+
+    # settings
+
+    def remember_settings(self, stage: StageName, settings: Mapping[str, Any]) -> str:
+        """Keep a stage's settings under their hash, and return it."""
+        digest = settings_hash(settings)
+        path = self.internal / "settings" / f"{stage}-{digest}.json"
+        if not path.exists():
+            files.write_json(path, dict(settings))
+        return digest
+
+    def settings(self, stage: StageName, digest: str) -> dict[str, Any]:
+        """Look up settings by their hash; empty where they were lost."""
+        path = self.internal / "settings" / f"{stage}-{digest}.json"
+        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+
+    # commits
+
+    def read_commit(self, stage: StageName, index: int) -> Commit | None:
+        """Read a commit record as it stands, whatever became of its file."""
+        try:
+            return Commit.from_json(json.loads(self.commit_path(stage, index).read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            return None  # a damaged record proves nothing: the shard is done again
+
+    def find_commit(self, stage: StageName, shard: Shard) -> Commit | None:
+        """Return the commit of a shard that is done: its file is there, with the right size.
+
+        A dropped file counts for as long as the next stage's commit stands.
+        """
+        commit = self.read_commit(stage, shard.index)
+        if commit is None:
+            return None
+        if commit.dropped:
+            return commit if stage == RENDER and self.find_commit(CAPTION, shard) else None
+        if commit.file is None:
+            return commit
+        self._roll_forward(commit, shard)
+        path = self.target(stage, shard)
+        whole = path.exists() and path.stat().st_size == commit.bytes
+        return commit if whole and path == self.root / commit.file else None
+
+    def _roll_forward(self, commit: Commit, shard: Shard) -> None:
+        """Give a committed file its final name, unless another commit has replaced it meanwhile."""
+        temporary = self.attempts / Path(commit.temporary or "").name
+        if commit.temporary is None or not temporary.exists():
+            return
+        final = self.target(commit.stage, shard)
+        with waiting_lock(self.internal / "commits" / f"{commit.stage}.lock"):
+            current = self.read_commit(commit.stage, shard.index)
+            if current is None or current.temporary != commit.temporary or not temporary.exists():
+                return
+            if temporary.stat().st_size == commit.bytes:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                temporary.replace(final)
+                files.sync(final.parent)
+
+    @contextmanager
+    def stage_file(self, stage: StageName, shard: Shard) -> Iterator[Path]:
+        """Give a temporary path for a shard's file; on leaving, it is gone unless it was committed."""
+        path = files.temporary_name(self.attempts / self.target(stage, shard).name)
+        try:
+            with files.disk_full_explained(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                yield path
+        finally:
+            commit = self.read_commit(stage, shard.index)
+            if commit is None or commit.temporary != path.name:
+                path.unlink(missing_ok=True)
+
+    def commit(self, stage: StageName, shard: Shard, temporary: Path | None, **facts: Any) -> Commit:
+        """Make a shard's file part of the dataset.
+
+        Args:
+            temporary: the finished file from `stage_file`, or None where nothing survived.
+            facts: further fields of `Commit`.
+
+        Returns:
+            The commit that counts: another attempt's, where that one was first.
+        """
+        previous = self.read_commit(stage, shard.index)
+        commit = Commit(
+            stage,
+            shard.index,
+            generation=previous.generation + 1 if previous else 0,
+            **self._file_facts(stage, shard, temporary),
+            **facts,
+        )
+        path, content = self.commit_path(stage, shard.index), files.json_bytes(commit.to_json())
+        if previous:
+            files.write_bytes(path, content)
+        elif not files.create_if_absent(path, content):
+            if winner := self.read_commit(stage, shard.index):
+                return winner
+            files.write_bytes(path, content)  # what stands there is damaged and proves nothing
+        self._roll_forward(commit, shard)
+        return commit
+
+    def _file_facts(self, stage: StageName, shard: Shard, temporary: Path | None) -> dict[str, Any]:
+        if temporary is None:
+            return {}
+        files.sync(temporary)
+        return {
+            "file": str(self.target(stage, shard).relative_to(self.root)),
+            "temporary": temporary.name,
+            "sha256": files.sha256_of(temporary),
+            "bytes": temporary.stat().st_size,
+        }
+
+    def clear_attempts(self) -> None:
+        """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
+        for path in self.attempts.glob(f"{files.TEMPORARY}*"):
+            path.unlink(missing_ok=True)
+
+    def drop_views(self, shard: Shard) -> None:
+        """Remove a shard's rendered views once the data file holds the same pictures."""
+        commit = self.read_commit(RENDER, shard.index)
+        if commit is None or commit.dropped or commit.file is None:
+            return
+        files.write_json(
+            self.commit_path(RENDER, shard.index), commit.to_json() | {"dropped": True, "temporary": None}
+        )
+        self.target(RENDER, shard).unlink(missing_ok=True)
+
+    # rows
+
+    def read_view_rows(self, shard: Shard) -> Iterator[pa.Table]:
+        """Yield a rendered shard's rows, a table for each object, from the views or else from the data."""
+        render = self.find_commit(RENDER, shard)
+        if render is None:
+            raise CorruptDatasetError(f"shard {shard.index} has not been rendered")
+        holder = self.find_commit(CAPTION, shard) if render.dropped else render
+        if holder is None or holder.file is None:
+            return
+        with pq.ParquetFile(self.root / holder.file, page_checksum_verification=True) as file:
+            schema.check_version(file.schema_arrow, holder.file)
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group)

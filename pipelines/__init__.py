@@ -1,0 +1,1 @@
+"""Stages composed into verbs, and the runners that execute them."""

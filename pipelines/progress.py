@@ -1,0 +1,100 @@
+"""Show how far a run is: a bar on a terminal, a line every 30 s elsewhere; always on stderr."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from mvcap.storage import StageName
+from pipelines.stages import Observer, ShardReport
+
+LINE_EVERY_S = 30.0
+
+
+@contextmanager
+def observing(totals: Mapping[StageName, int], stream: TextIO = sys.stderr) -> Iterator[Observer]:
+    """Give an observer for a run.
+
+    Args:
+        totals: views that each stage still has to do, as far as one can know.
+    """
+    if not stream.isatty():
+        yield Lines(totals, stream)
+        return
+    columns = (
+        TextColumn("{task.description:>8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(file=stream)) as bars:
+        yield Bars(bars, totals)
+
+
+class _RateColumn(ProgressColumn):
+    """Views for each second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:.1f} views/s")
+
+
+class Bars:
+    """A bar for each stage."""
+
+    def __init__(self, bars: Progress, totals: Mapping[StageName, int]) -> None:
+        self._bars = bars
+        self._tasks = {stage: bars.add_task(stage, total=total) for stage, total in totals.items()}
+
+    def advance(self, stage: StageName, records: int) -> None:
+        self._bars.advance(self._tasks[stage], records)
+
+    def finish(self, report: ShardReport) -> None:
+        if report.rejected:
+            self._bars.console.print(_failures(report), highlight=False)
+
+
+class Lines:
+    """A line every 30 s, for log files."""
+
+    def __init__(self, totals: Mapping[StageName, int], stream: TextIO) -> None:
+        self._totals = totals
+        self._stream = stream
+        self._counts: Counter[StageName] = Counter()
+        self._started = self._last = time.monotonic()
+
+    def advance(self, stage: StageName, records: int) -> None:
+        self._counts[stage] += records
+        now = time.monotonic()
+        if now - self._last >= LINE_EVERY_S:
+            self._last = now
+            parts = (self._state(name, now - self._started) for name in self._totals)
+            print(" | ".join(parts), file=self._stream, flush=True)
+
+    def finish(self, report: ShardReport) -> None:
+        if report.rejected:
+            print(_failures(report), file=self._stream, flush=True)
+
+    def _state(self, stage: StageName, elapsed_s: float) -> str:
+        count, total = self._counts[stage], self._totals[stage]
+        rate = count / elapsed_s
+        left = f", {(total - count) / rate:.0f} s left" if rate and total > count else ""
+        return f"{stage} {count}/{total} views, {rate:.1f}/s{left}"
+
+
+def _failures(report: ShardReport) -> str:
+    return f"{report.stage}: shard {report.shard} committed with {report.rejected} failures"

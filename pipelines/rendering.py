@@ -1,0 +1,93 @@
+"""The render stage: the render room set up from the configuration."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from mvcap import plugins
+from mvcap.config import Config, producing_settings
+from mvcap.records import Rejected, SelectedObject, View
+from mvcap.schema import SCHEMA_VERSION
+from mvcap.storage import RENDER
+from pipelines.stages import Stage
+from render.job import Renderer
+from render.stage import make_scene, render_objects
+
+
+class RenderWorker:
+    """A `pipelines.stages.Worker` around a renderer that runs."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._renderer = open_renderer(config)
+
+    @property
+    def made_by(self) -> Mapping[str, Any]:
+        return {"name": self._config.render.backend, **self._renderer.versions()}
+
+    def __call__(self, records: Iterable[SelectedObject]) -> Iterator[View | Rejected]:
+        render = self._config.render
+        return render_objects(
+            records,
+            self._renderer,
+            seed=self._config.seed,
+            views=render.views,
+            **scene_arguments(self._config),
+            background=render.background,
+            distance=render.camera.distance,
+            margin=render.camera.margin,
+            image_format=render.image.format,
+            quality=render.image.quality,
+            keep_alpha=render.image.keep_alpha,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._renderer.close()
+
+
+def scene_arguments(config: Config) -> dict[str, Any]:
+    """Return what `render.stage.make_scene` takes: the part of the settings that may hold unknown names."""
+    render = config.render
+    return {
+        "resolution": render.resolution,
+        "lens_mm": render.camera.lens_mm,
+        "sensor_mm": render.camera.sensor_mm,
+        "light": render.light,
+        "preset": render.preset,
+        "samples": render.samples,
+        "view_transform": render.view_transform,
+    }
+
+
+def open_renderer(config: Config) -> Renderer:
+    """Create the configured renderer."""
+    backend = plugins.load("render.backends", config.render.backend)
+    renderer: Renderer = backend.create(config.render.options, interpreter=config.render.blender)
+    return renderer
+
+
+def check_renderer(config: Config) -> Mapping[str, str]:
+    """Make sure that the renderer starts and knows the names in the settings, and return its versions.
+
+    Raises:
+        RendererUnavailableError: it does not start.
+        UnknownNameError: there is no such light or preset.
+    """
+    make_scene(**scene_arguments(config))
+    with open_renderer(config) as renderer:
+        return renderer.versions()
+
+
+def render_settings(config: Config) -> dict[str, Any]:
+    """Return everything that decides the pixels and rows of the render stage."""
+    return {"seed": config.seed, "schema": SCHEMA_VERSION, **producing_settings(config.render)}
+
+
+def render_stage(config: Config, settings: str) -> Stage[SelectedObject, View]:
+    return Stage(RENDER, settings, partial(RenderWorker, config), workers=config.run.render_workers)

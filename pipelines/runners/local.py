@@ -1,0 +1,104 @@
+"""Runs stages on threads of this process: no Ray, easy to debug. Blender is a child process all the same."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from os import sched_getaffinity
+from pathlib import Path
+from typing import Any
+
+from mvcap.storage import RENDER
+from pipelines.ledger import Ledger
+from pipelines.shards import ShardWorker
+from pipelines.stages import Observer, ShardReport, Stage
+
+POLL_S = 0.2
+
+
+class Cancelled(Exception):
+    """Ends a worker's shard because the run is over."""
+
+
+class LocalRunner:
+    """A few threads for each stage, all fed from one ledger.
+
+    Args:
+        drop_views: remove a shard's rendered views once it is captioned.
+    """
+
+    def __init__(self, *, drop_views: bool = True) -> None:
+        self._drop_views = drop_views
+        self._changed = threading.Condition()
+        self._stop = False
+        self._error: BaseException | None = None
+        self._events: list[ShardReport | tuple[Any, int]] = []
+
+    def run(self, stages: Sequence[Stage[Any, Any]], root: Path, ledger: Ledger, observer: Observer) -> None:
+        """See `pipelines.stages.Runner.run`."""
+        threads = [
+            threading.Thread(
+                target=self._work, args=(stage, root, ledger), name=f"{stage.name}-{slot}", daemon=True
+            )
+            for stage in stages
+            for slot in range(stage.workers or default_workers(stage))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._watch(ledger, observer)
+        finally:
+            with self._changed:
+                self._stop = True
+                self._changed.notify_all()
+            for thread in threads:
+                thread.join(timeout=10)
+
+    def _watch(self, ledger: Ledger, observer: Observer) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait(POLL_S)
+                events, self._events = self._events, []
+                over, error = ledger.done, self._error
+            for event in events:
+                if isinstance(event, ShardReport):
+                    observer.finish(event)
+                else:
+                    observer.advance(*event)
+            if error:
+                raise error
+            if over:
+                return
+
+    def _work(self, stage: Stage[Any, Any], root: Path, ledger: Ledger) -> None:
+        try:
+            with suppress(Cancelled), ShardWorker(stage, root, drop_views=self._drop_views) as worker:
+                while (shard := self._take(stage, ledger)) is not None:
+                    report = worker.run(shard, lambda records: self._advance(stage, records))
+                    with self._changed:
+                        ledger.finish(stage.name, shard)
+                        self._events.append(report)
+                        self._changed.notify_all()
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the whole
+            with self._changed:
+                self._error = self._error or error
+                self._changed.notify_all()
+
+    def _take(self, stage: Stage[Any, Any], ledger: Ledger) -> int | None:
+        """Wait for the next shard; None when there will be none."""
+        with self._changed:
+            while not (self._stop or self._error or ledger.done):
+                if (shard := ledger.take(stage.name)) is not None:
+                    return shard
+                self._changed.wait(POLL_S)
+        return None
+
+    def _advance(self, stage: Stage[Any, Any], records: int) -> None:
+        with self._changed:
+            if self._stop or self._error:
+                raise Cancelled
+            self._events.append((stage.name, records))
+
+
+def default_workers(stage: Stage[Any, Any]) -> int:
+    """One renderer for each CPU this process may use, and one of anything else."""
+    return len(sched_getaffinity(0)) if stage.name == RENDER else 1

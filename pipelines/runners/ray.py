@@ -1,0 +1,235 @@
+"""Runs stages as Ray actors: embedded Ray on this machine, or an existing cluster.
+
+Plain actors over our own ledger: only shard numbers travel through the driver. A worker's own errors come
+back as they are; an actor that dies took a node or a process with it, which blames no object, so its shard
+goes back to the ledger and another actor takes its place.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from mvcap.errors import InfrastructureError, MvcapError
+from mvcap.storage import RENDER
+from pipelines.ledger import Ledger
+from pipelines.shards import ShardWorker
+from pipelines.stages import Observer, ShardReport, Stage
+
+POLL_S = 0.5
+STORE_BYTES = 128 * 2**20
+"""Ray's shared memory; only counts travel through it, and Ray refuses less than 75 MiB."""
+CLOSING_S = 5.0
+MAX_STARTS_LOST = 3
+"""Actors that may die before they are ready, in a row, before the run ends."""
+
+
+class RayRunner:
+    """A set of actors for each stage, all fed from one ledger in the driver.
+
+    Args:
+        address: of an existing cluster, or None for an embedded one that ends with this process.
+        drop_views: remove a shard's rendered views once it is captioned.
+    """
+
+    def __init__(self, *, address: str | None = None, drop_views: bool = True) -> None:
+        self._address = address
+        self._drop_views = drop_views
+
+    def run(self, stages: Sequence[Stage[Any, Any]], root: Path, ledger: Ledger, observer: Observer) -> None:
+        """See `pipelines.stages.Runner.run`."""
+        with connected(self._address):
+            crew = Crew(stages, root, drop_views=self._drop_views)
+            try:
+                crew.work(ledger, observer)
+            finally:
+                crew.dismiss()
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Use the Ray this process is connected to already, or connect and disconnect.
+
+    Raises:
+        InfrastructureError: there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    embedded: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        ray.init(
+            address=address or "local",
+            logging_level=logging.ERROR,
+            # A folder named like one of our packages in the working directory must not shadow it.
+            runtime_env={"env_vars": {"PYTHONSAFEPATH": "1"}},
+            **({} if address else embedded),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        place = (
+            f"{address}; if the cluster asks for a token, set RAY_AUTH_TOKEN" if address else "this machine"
+        )
+        raise InfrastructureError(f"cannot connect to Ray at {place}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class Board:
+    """An actor on which the others chalk up their progress."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def advance(self, stage: str, records: int) -> None:
+        self._counts[stage] = self._counts.get(stage, 0) + records
+
+    def take(self) -> dict[str, int]:
+        counts, self._counts = self._counts, {}
+        return counts
+
+
+class ShardActor:
+    """A `ShardWorker` in a process of its own."""
+
+    def __init__(self, stage: Stage[Any, Any], root: str, drop_views: bool, board: Any) -> None:
+        self._worker = ShardWorker(stage, Path(root), drop_views=drop_views)
+        self._stage = stage.name
+        self._board = board
+        self._unsent = 0
+        self._sent_at = 0.0
+
+    def open(self) -> None:
+        """Load the heavy side; errors reach the driver as they are."""
+        self._worker.__enter__()
+
+    def run(self, index: int) -> ShardReport:
+        report = self._worker.run(index, self._advance)
+        self._send()
+        return report
+
+    def close(self) -> None:
+        self._worker.__exit__(None, None, None)
+
+    def _advance(self, records: int) -> None:
+        self._unsent += records
+        if time.monotonic() - self._sent_at > POLL_S:
+            self._send()
+
+    def _send(self) -> None:
+        self._board.advance.remote(self._stage, self._unsent)
+        self._unsent, self._sent_at = 0, time.monotonic()
+
+
+@dataclass(slots=True)
+class Member:
+    """An actor and what it is doing."""
+
+    stage: Stage[Any, Any]
+    actor: Any
+    shard: int | None = None
+    """None while it starts or is idle."""
+
+
+class Crew:
+    """All actors of a run."""
+
+    def __init__(self, stages: Sequence[Stage[Any, Any]], root: Path, *, drop_views: bool) -> None:
+        self._root = str(root.absolute())
+        self._drop_views = drop_views
+        self._board: Any = ray.remote(num_cpus=0)(Board).remote()
+        self._busy: dict[Any, Member] = {}
+        """Object reference of the running call -> who runs it."""
+        self._idle: list[Member] = []
+        self._starts_lost = 0
+        for stage in stages:
+            for _ in range(stage.workers or default_workers(stage)):
+                self._hire(stage)
+
+    def _hire(self, stage: Stage[Any, Any]) -> None:
+        remote = ray.remote(ShardActor).options(
+            num_cpus=stage.resources.cpus, num_gpus=gpus_for(stage), max_restarts=0
+        )
+        member = Member(stage, remote.remote(stage, self._root, self._drop_views, self._board))
+        self._busy[member.actor.open.remote()] = member
+
+    def work(self, ledger: Ledger, observer: Observer) -> None:
+        """Hand out shards and take in reports until the ledger is empty."""
+        while not ledger.done:
+            self._assign(ledger)
+            finished, _ = ray.wait(list(self._busy), num_returns=1, timeout=POLL_S)
+            for call in finished:
+                self._take_in(call, ledger, observer)
+            for name, records in ray.get(self._board.take.remote()).items():
+                observer.advance(name, records)
+
+    def _assign(self, ledger: Ledger) -> None:
+        for member in list(self._idle):
+            if (shard := ledger.take(member.stage.name)) is not None:
+                self._idle.remove(member)
+                member.shard = shard
+                self._busy[member.actor.run.remote(shard)] = member
+
+    def _take_in(self, call: Any, ledger: Ledger, observer: Observer) -> None:
+        member = self._busy.pop(call)
+        try:
+            report = ray.get(call)
+        except RayTaskError as error:
+            raise _cause(error) from None
+        except RayActorError as error:
+            self._replace(member, str(error), ledger)
+            return
+        self._starts_lost = 0
+        if member.shard is not None:
+            ledger.finish(member.stage.name, member.shard)
+            observer.finish(report)
+        member.shard = None
+        self._idle.append(member)
+
+    def _replace(self, member: Member, cause: str, ledger: Ledger) -> None:
+        """Hire anew for an actor that died, and give its shard back without blame."""
+        if member.shard is not None:
+            ledger.lose(member.stage.name, member.shard, cause)
+        else:
+            self._starts_lost += 1
+            if self._starts_lost > MAX_STARTS_LOST:
+                raise InfrastructureError(f"workers for {member.stage.name} die while they start: {cause}")
+        self._hire(member.stage)
+
+    def dismiss(self) -> None:
+        """Let idle actors close what they hold, and end the others; their children die with them."""
+        closing = [member.actor.close.remote() for member in self._idle]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=CLOSING_S)
+        for member in [*self._idle, *self._busy.values()]:
+            ray.kill(member.actor)
+
+
+def _cause(error: RayTaskError) -> BaseException:
+    """Unwrap our own errors; anything else keeps Ray's report of where it happened."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, MvcapError) else error
+
+
+def gpus_for(stage: Stage[Any, Any]) -> int:
+    return int(stage.resources.prefers_gpu and _resources().get("GPU", 0) >= 1)
+
+
+def default_workers(stage: Stage[Any, Any]) -> int:
+    """Return one renderer for each of the cluster's CPUs, one captioner for each GPU, and one of the rest."""
+    available = _resources()
+    if gpus_for(stage):
+        return int(available["GPU"])
+    return max(int(available.get("CPU", 1) / stage.resources.cpus), 1) if stage.name == RENDER else 1
+
+
+def _resources() -> dict[str, float]:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources

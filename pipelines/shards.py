@@ -1,0 +1,125 @@
+"""One shard of one stage: read it, let the worker do its part, commit the result."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from mvcap import schema
+from mvcap.plan import Plan, Shard
+from mvcap.records import CaptionedView, Rejected, SelectedObject, View
+from mvcap.report.sheets import write_contact_sheet
+from mvcap.storage import CAPTION, RENDER, Store
+from mvcap.tables import TableWriter
+from pipelines.stages import ShardReport, Stage, Worker
+
+Progress = Callable[[int], None]
+"""Called with the number of records just put out; may raise to stop the work."""
+
+
+class ShardWorker:
+    """A stage's worker with the dataset around it: what a thread or an actor holds.
+
+    The plan is read once for each worker; a run never changes it.
+    """
+
+    def __init__(self, stage: Stage[Any, Any], root: Path, *, drop_views: bool) -> None:
+        self.stage = stage
+        self._store = Store(root)
+        self._plan: Plan = self._store.require_plan()
+        self._drop_views = drop_views
+        self._opened: AbstractContextManager[Worker[Any, Any]] | None = None
+        self._worker: Worker[Any, Any] | None = None
+
+    def __enter__(self) -> Self:
+        self._opened = self.stage.make_worker()
+        self._worker = self._opened.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._opened:
+            self._opened.__exit__(kind, error, trace)
+
+    def run(self, index: int, progress: Progress) -> ShardReport:
+        """Do and commit one shard, and return counts only."""
+        assert self._worker is not None, "enter the ShardWorker first"
+        started = time.monotonic()
+        shard = self._plan.shards[index]
+        rejected: list[Rejected] = []
+        outputs = _observed(self._worker(self._inputs(shard)), rejected, progress)
+        with self._store.stage_file(self.stage.name, shard) as temporary:
+            rows = self._write(outputs, shard, temporary)
+            seconds = time.monotonic() - started
+            self._store.commit(
+                self.stage.name,
+                shard,
+                temporary if rows else None,
+                settings=self.stage.settings,
+                rows=sum(rows.values()),
+                views=rows,
+                rejected=tuple(rejected),
+                made_by=dict(self._worker.made_by),
+                seconds=round(seconds, 3),
+            )
+        if self.stage.name == CAPTION:
+            self._after_captions(shard, any(item.stage == CAPTION for item in rejected))
+        return ShardReport(self.stage.name, index, sum(rows.values()), len(rejected), seconds)
+
+    def _inputs(self, shard: Shard) -> Iterator[SelectedObject | View]:
+        objects = self._store.read_objects(shard)
+        return (
+            iter(objects) if self.stage.name == RENDER else _views(self._store.read_view_rows(shard), objects)
+        )
+
+    def _write(self, outputs: Iterable[View | CaptionedView], shard: Shard, path: Path) -> dict[str, int]:
+        """Write one row group for each object and return how many rows each has."""
+        captioner = str(self._worker.made_by.get("name", "")) if self._worker else ""
+        rows: dict[str, int] = {}
+        with TableWriter(path, schema.VIEW_SCHEMA) as writer:
+            for uid, group in groupby(outputs, key=lambda output: output.key[0]):
+                table = [_row(output, shard, captioner) for output in group]
+                writer.write(table)
+                rows[uid] = len(table)
+        return rows
+
+    def _after_captions(self, shard: Shard, some_rejected: bool) -> None:
+        sheet = self._store.sheet_path(shard)
+        sheet.unlink(missing_ok=True)
+        write_contact_sheet(self._store, shard)
+        # The data file lacks the views that got no caption: keep the renders for another captioner.
+        if self._drop_views and not some_rejected:
+            self._store.drop_views(shard)
+
+
+def _observed(
+    outputs: Iterable[View | CaptionedView | Rejected], rejected: list[Rejected], progress: Progress
+) -> Iterator[View | CaptionedView]:
+    """Pass outputs on, and set the rejected ones aside."""
+    for output in outputs:
+        progress(1)
+        if isinstance(output, Rejected):
+            rejected.append(output)
+        else:
+            yield output
+
+
+def _views(tables: Iterable[pa.Table], objects: Sequence[SelectedObject]) -> Iterator[View]:
+    by_uid = {item.uid: item for item in objects}
+    for table in tables:
+        for row in table.to_pylist():
+            yield schema.view_from_row(row, by_uid[row["uid"]])
+
+
+def _row(output: View | CaptionedView, shard: Shard, captioner: str) -> Mapping[str, Any]:
+    if isinstance(output, View):
+        return schema.view_row(output, split=shard.split)
+    return schema.view_row(output.view, split=shard.split) | schema.caption_columns(
+        output, captioner=captioner
+    )

@@ -1,0 +1,84 @@
+"""What runs, apart from where it runs.
+
+A stage's worker maps records to records and knows no storage. A runner puts workers somewhere, feeds them
+whole shards and keeps the ledger; `pipelines.shards` reads and commits one shard around a worker.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from mvcap.records import Rejected
+from mvcap.storage import StageName
+from pipelines.ledger import Ledger
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+
+
+class Worker(Protocol[In, Out]):
+    """The loaded side of a stage: a model in memory, or a running Blender."""
+
+    @property
+    def made_by(self) -> Mapping[str, Any]:
+        """Identity and versions of what does the work, for the commit record; plain JSON values."""
+
+    def __call__(self, records: Iterable[In]) -> Iterator[Out | Rejected]:
+        """Yield for each record, in order, its outputs or exactly one `Rejected`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker needs of its node."""
+
+    cpus: float = 1.0
+    prefers_gpu: bool = False
+    """Take a whole GPU where the cluster has any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[In, Out]):
+    """A cheap, picklable description of a step; the heavy parts are loaded where it runs."""
+
+    name: StageName
+    settings: str
+    """Hash of the settings that change what it produces."""
+    make_worker: Callable[[], AbstractContextManager[Worker[In, Out]]]
+    resources: Resources = field(default_factory=Resources)
+    workers: int | None = None
+    """How many at once; None lets the runner fill the machine or cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What a runner learns about a finished shard; never its rows."""
+
+    stage: StageName
+    shard: int
+    rows: int
+    rejected: int
+    seconds: float
+
+
+class Observer(Protocol):
+    """Hears of progress; called from the runner's own thread."""
+
+    def advance(self, stage: StageName, records: int) -> None:
+        """Count records that a worker has put out, before their shard is committed."""
+
+    def finish(self, report: ShardReport) -> None:
+        """Count a committed shard."""
+
+
+class Runner(Protocol):
+    """Runs stages over shards until the ledger is empty."""
+
+    def run(self, stages: Sequence[Stage[Any, Any]], root: Path, ledger: Ledger, observer: Observer) -> None:
+        """Work through the ledger.
+
+        Raises:
+            MvcapError: as raised by a worker; the shards committed until then stay.
+            InfrastructureError: workers keep dying without an object to blame.
+        """

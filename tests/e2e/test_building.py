@@ -1,0 +1,119 @@
+"""The command, the real Blender and the real captioner's code, on objects good and bad."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.blender
+
+QUICK = (
+    *("--runner", "local", "--set", "render.views=2", "--set", "render.resolution=48"),
+    *("--set", "render.samples=2", "--set", "plan.objects_per_shard=2"),
+    *("--set", "captions.options.model=untrained", "--set", "captions.options.max_new_tokens=4"),
+)
+
+
+def content(out: Path) -> list[tuple]:
+    """Keys, captions and pictures of every row."""
+    tables = (pq.read_table(path) for path in sorted((out / "data").glob("*.parquet")))
+    return [
+        (row["uid"], row["view_index"], row["caption"], row["image"]["bytes"])
+        for table in tables
+        for row in table.to_pylist()
+    ]
+
+
+def wait_for(condition, process, limit_s: float = 120) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_bad_objects_are_quarantined_by_name_and_the_good_ones_complete(
+    mvcap, models, misbehaving_blender, tmp_path
+):
+    folder = models("good/one", "good/two", "good/three", "bad/abort-view1", "bad/hang-load")
+    (folder / "bad/corrupt.glb").write_bytes(b"glTF\x02\x00\x00\x00\xff\xff\x00\x00 cut off")
+    (folder / "bad/empty.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n")
+    arguments = (
+        *("build-all", "--models", folder, "--out", tmp_path / "out", *QUICK),
+        *("--set", f"render.blender={misbehaving_blender}", "--set", "render.options.object_timeout_s=8"),
+    )
+    assert mvcap(*arguments).returncode == 3
+    failures = {
+        Path(source_id).stem: row
+        for row in pq.read_table(tmp_path / "out/failures.parquet").to_pylist()
+        for source_id in [_source_id(tmp_path / "out", row["uid"])]
+    }
+    assert {name: row["reason"] for name, row in failures.items()} == {
+        "abort-view1": "crash",
+        "hang-load": "timeout",
+        "corrupt": "bad_asset",
+        "empty": "empty_render",
+    }
+    assert (failures["abort-view1"]["signal"], failures["abort-view1"]["attempts"]) == ("SIGABRT", 3)
+    assert "about to abort at view1" in failures["abort-view1"]["log_tail"]
+    assert "about to hang at load" in failures["hang-load"]["log_tail"]
+    assert len(content(tmp_path / "out")) == 3 * 2
+    assert mvcap(*arguments).returncode == 3  # they are not tried again, and not forgotten
+    assert mvcap("verify", tmp_path / "out").returncode == 0
+    status = json.loads(mvcap("status", tmp_path / "out", "--json").stdout)
+    assert status["failures"] == {"crash": 1, "timeout": 1, "bad_asset": 1, "empty_render": 1}
+
+
+def _source_id(out: Path, uid: str) -> str:
+    rows = pq.read_table(out / "objects.parquet").to_pylist()
+    return next(row["source_id"] for row in rows if row["uid"] == uid)
+
+
+@pytest.mark.slow
+def test_a_killed_driver_goes_on_where_it_was_and_a_second_one_is_refused(
+    mvcap, start_mvcap, models, tmp_path
+):
+    folder = models(*(f"things/{index}" for index in range(16)))
+    out, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    assert mvcap("build-all", "--models", folder, "--out", undisturbed, *QUICK).returncode == 0
+
+    driver = start_mvcap("build-all", "--models", folder, "--out", out, *QUICK)
+    wait_for(lambda: list(out.glob("_mvcap/commits/render/*.json")), driver)
+    driver.send_signal(signal.SIGSTOP)  # so that it is still there when the second one starts
+    second = mvcap("build-all", "--models", folder, "--out", out, *QUICK)
+    assert (second.returncode, f"process {driver.pid}" in second.stderr) == (2, True)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+
+    assert mvcap("build-all", "--models", folder, "--out", out, *QUICK).returncode == 0
+    assert content(out) == content(undisturbed)
+    assert mvcap("verify", out).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_within_ten_seconds(start_mvcap, models, tmp_path, number, code):
+    folder = models(*(f"things/{index}" for index in range(40)))
+    driver = start_mvcap("build-all", "--models", folder, "--out", tmp_path / "out", *QUICK)
+    wait_for(lambda: list(tmp_path.glob("out/_mvcap/commits/render/*.json")), driver)
+    sent = time.monotonic()
+    driver.send_signal(number)
+    assert driver.wait(timeout=30) == code
+    assert time.monotonic() - sent < 10
+    assert not list((tmp_path / "out/data").glob(".*"))
+
+
+def test_rendering_then_captioning_by_command(mvcap, models, tmp_path):
+    folder, out = models("chairs/a", "chairs/b"), tmp_path / "out"
+    flags = ("--views", 2, "--resolution", 48, "--set", "render.samples=2", "--runner", "local")
+    assert mvcap("render", "--models", folder, "--out", out, *flags).returncode == 0
+    assert {caption for _, _, caption, _ in content(out)} == {None}
+    captioning = ("--set", "captions.options.model=untrained", "--runner", "local")
+    done = mvcap("caption", out, "--shard", "0/1", *captioning)
+    assert done.returncode == 0, done.stderr
+    assert "UNTRAINED" in done.stderr
+    assert all(caption for _, _, caption, _ in content(out))

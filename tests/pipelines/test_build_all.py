@@ -1,0 +1,247 @@
+"""The whole pipeline on the local runner, with the fake renderer and captioner: seconds, no Blender."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from mvcap.errors import ConfigChangedError, DatasetLockedError, EmptyInputError, NothingSurvivedError
+from mvcap.locks import dataset_lock
+from mvcap.storage import CAPTION, RENDER, Store
+from mvcap.verify import verify_dataset
+from pipelines.build_all import Request, build
+from pipelines.runners.local import LocalRunner
+
+NAMES = ("chairs/a", "chairs/b", "cups/c", "cups/d", "lamps/e")
+
+
+def run(config, out, **request):
+    return build(
+        config, Request(out, **request), LocalRunner(drop_views=not config.run.keep_views), lambda _: None
+    )
+
+
+def rows(out: Path) -> list[dict]:
+    tables = [pq.read_table(path).to_pylist() for path in sorted((out / "data").glob("*.parquet"))]
+    return [row for table in tables for row in table]
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Every file of a dataset with its modification time."""
+    return {
+        str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_every_object_becomes_views_that_name_its_category(models, fake_config, tmp_path):
+    out = tmp_path / "out"
+    outcome = run(fake_config(models(*NAMES)), out)
+    assert (outcome.objects, outcome.done, outcome.views, outcome.complete) == (5, 5, 15, True)
+    assert len({(row["uid"], row["view_index"]) for row in rows(out)}) == 15
+    assert {row["category"] for row in rows(out)} == {"chairs", "cups", "lamps"}
+    assert all(row["category"] in row["caption"] and row["category"] in row["prompt"] for row in rows(out))
+    assert verify_dataset(out) == []
+
+
+def test_views_are_dropped_once_captioned_and_kept_on_demand(models, fake_config, tmp_path):
+    folder = models(*NAMES)
+    run(fake_config(folder), tmp_path / "dropped")
+    run(fake_config(folder, run__keep_views="true"), tmp_path / "kept")
+    assert not list((tmp_path / "dropped/_mvcap/views").glob("*"))
+    assert len(list((tmp_path / "kept/_mvcap/views").glob("*.parquet"))) == 3
+
+
+def test_a_finished_build_writes_nothing(models, fake_config, tmp_path):
+    config, out = fake_config(models(*NAMES)), tmp_path / "out"
+    run(config, out)
+    before = contents(out)
+    run(config, out)
+    assert contents(out) == before
+
+
+def test_failed_objects_are_named_and_the_others_complete(models, fake_config, tmp_path):
+    out = tmp_path / "out"
+    outcome = run(fake_config(models(*NAMES), render__options__fail="{cups: crash}"), out)
+    assert [(failure.reason, failure.stage) for failure in outcome.failures] == [("crash", "render")] * 2
+    assert outcome.done == 3
+    failures = pq.read_table(out / "failures.parquet").to_pylist()
+    assert {row["reason"] for row in failures} == {"crash"}
+    status = {row["source_id"]: row["status"] for row in pq.read_table(out / "objects.parquet").to_pylist()}
+    assert status == {f"{name}.obj": "failed" if "cups" in name else "done" for name in NAMES}
+
+
+def test_failed_objects_are_not_tried_again(models, fake_config, tmp_path):
+    out, folder = tmp_path / "out", models(*NAMES)
+    run(fake_config(folder, render__options__fail="{cups: crash}"), out)
+    before = contents(out)
+    again = run(fake_config(folder, render__options__fail="{cups: crash}"), out)
+    assert len(again.failures) == 2
+    assert contents(out) == before
+
+
+def test_nothing_surviving_is_an_error_that_counts_the_reasons(models, fake_config, tmp_path):
+    with pytest.raises(NothingSurvivedError, match="5 x timeout"):
+        run(fake_config(models(*NAMES), render__options__fail="{obj: timeout}"), tmp_path / "out")
+
+
+def test_a_view_without_a_caption_is_a_failure_and_its_render_is_kept(models, fake_config, tmp_path):
+    out = tmp_path / "out"
+    outcome = run(fake_config(models(*NAMES), captions__options__empty_for="[lamps]"), out)
+    assert {(failure.reason, failure.view_index) for failure in outcome.failures} == {
+        ("empty_caption", view) for view in range(3)
+    }
+    assert outcome.views == 12
+    assert len(list((out / "_mvcap/views").glob("*.parquet"))) == 1
+
+
+def test_no_objects_is_refused_before_anything_is_written(models, fake_config, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EmptyInputError, match="0 objects"):
+        run(fake_config(tmp_path / "empty"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_rendering_alone_leaves_null_captions_that_captioning_fills(models, fake_config, tmp_path):
+    out, config = tmp_path / "out", fake_config(models(*NAMES))
+    run(config, out, caption=False)
+    rendered = rows(out)
+    assert [row["caption"] for row in rendered] == [None] * 15
+    run(config, out, render=False)
+    captioned = rows(out)
+    assert all(row["caption"] for row in captioned)
+    assert [row["image"] for row in captioned] == [row["image"] for row in rendered]
+    assert [row["camera_to_world"] for row in captioned] == [row["camera_to_world"] for row in rendered]
+    assert verify_dataset(out) == []
+
+
+def test_rendering_again_never_removes_captions(models, fake_config, tmp_path):
+    out, config = tmp_path / "out", fake_config(models(*NAMES))
+    run(config, out)
+    before = contents(out)
+    run(config, out, caption=False)
+    assert contents(out) == before
+
+
+def test_captioning_in_slices_equals_captioning_at_once(models, fake_config, tmp_path):
+    config = fake_config(models(*NAMES))
+    run(config, tmp_path / "whole")
+    run(config, tmp_path / "sliced", caption=False)
+    for part in range(3):
+        run(config, tmp_path / "sliced", render=False, part=(part, 3))
+    assert rows(tmp_path / "sliced") == rows(tmp_path / "whole")
+    assert verify_dataset(tmp_path / "sliced") == []
+
+
+def test_changed_render_settings_are_refused_field_by_field(models, fake_config, tmp_path):
+    folder = models(*NAMES)
+    run(fake_config(folder), tmp_path / "out")
+    with pytest.raises(ConfigChangedError) as refused:
+        run(fake_config(folder, render__views=4, render__light="objaverse"), tmp_path / "out")
+    assert "views: 3 -> 4" in str(refused.value)
+    assert "light: 'studio' -> 'objaverse'" in str(refused.value)
+
+
+def test_operational_settings_may_change(models, fake_config, tmp_path):
+    folder = models(*NAMES)
+    run(fake_config(folder), tmp_path / "out")
+    run(fake_config(folder, run__render_workers=2, captions__batch_size=1), tmp_path / "out")
+
+
+def test_changed_captions_are_refused_unless_asked_for_and_keep_the_renders(models, fake_config, tmp_path):
+    folder, out = models(*NAMES), tmp_path / "out"
+    run(fake_config(folder), out)
+    first = rows(out)
+    other = fake_config(folder, captions__prompt="'A picture that is a {category}.'")
+    with pytest.raises(ConfigChangedError, match="--recaption"):
+        run(other, out)
+    run(other, out, render=False, recaption=True)
+    second = rows(out)
+    assert {row["prompt"] for row in second}.isdisjoint({row["prompt"] for row in first})
+    assert [row["image"] for row in second] == [row["image"] for row in first]
+    assert verify_dataset(out) == []
+
+
+def test_more_objects_append_shards_and_leave_the_old_ones(models, fake_config, tmp_path):
+    out = tmp_path / "out"
+    run(fake_config(models(*NAMES)), out)
+    old = {path.name: path.read_bytes() for path in (out / "data").glob("*.parquet")}
+    outcome = run(fake_config(models("z/new")), out)
+    assert outcome.views == 18
+    new = {path.name: path.read_bytes() for path in (out / "data").glob("*.parquet")}
+    assert old.items() < new.items()
+    assert verify_dataset(out) == []
+
+
+def test_a_changed_category_of_a_planned_object_is_refused(models, fake_config, tmp_path):
+    folder = models(*NAMES)
+    run(fake_config(folder), tmp_path / "out")
+    (folder / "labels.csv").write_text("path,category\nchairs/a.obj,throne\n")
+    with pytest.raises(ConfigChangedError, match="category: 'chairs' -> 'throne'"):
+        run(fake_config(folder), tmp_path / "out")
+
+
+def test_a_broken_shard_alone_is_made_anew(models, fake_config, tmp_path):
+    out, config = tmp_path / "out", fake_config(models(*NAMES))
+    run(config, out)
+    before, victim = rows(out), sorted((out / "data").glob("*.parquet"))[1]
+    flipped = bytearray(victim.read_bytes())
+    flipped[len(flipped) // 3] ^= 1
+    victim.write_bytes(flipped)
+    assert [problem.shard.index for problem in verify_dataset(out) if problem.shard] == [1]
+    others = {path: path.stat().st_mtime_ns for path in (out / "data").glob("*.parquet")}
+    assert not run(config, out).failures
+    assert rows(out) == before
+    assert victim not in others
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+    assert verify_dataset(out) == []
+
+
+def test_a_second_driver_is_refused_with_the_first_ones_pid(models, fake_config, tmp_path):
+    with dataset_lock(tmp_path / "out/_mvcap") as announce:
+        announce()
+        with pytest.raises(DatasetLockedError, match="is in use by process"):
+            run(fake_config(models(*NAMES)), tmp_path / "out")
+
+
+def test_commits_tell_who_made_what(models, fake_config, tmp_path):
+    run(fake_config(models(*NAMES)), tmp_path / "out")
+    store = Store(tmp_path / "out")
+    shard = store.require_plan().shards[0]
+    assert store.read_commit(RENDER, shard.index).made_by["name"] == "fake"
+    assert store.read_commit(CAPTION, shard.index).made_by["backend"] == "fake"
+
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from mvcap import plugins, recipes
+from pipelines.build_all import Request, build
+from pipelines.runners.local import LocalRunner
+config = recipes.build_config(json.loads(sys.argv[1]), plugins.options_model)
+build(config, Request(Path(sys.argv[2])), LocalRunner(), lambda _: None)
+"""
+
+
+def test_a_build_killed_at_any_time_ends_like_an_undisturbed_one(models, fake_config, tmp_path):
+    folder = models(*(f"things/{index:02d}" for index in range(12)))
+    settings = fake_config(folder, render__options__view_seconds=0.02).model_dump(mode="json")
+    run(fake_config(folder), tmp_path / "undisturbed")
+    out = tmp_path / "killed"
+    for commits in (1, 4, 8):
+        driver = subprocess.Popen([sys.executable, "-c", DRIVER, json.dumps(settings), str(out)])
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("_mvcap/commits/*/*.json"))) < commits and driver.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    run(fake_config(folder), out)
+    assert rows(out) == rows(tmp_path / "undisturbed")
+    assert verify_dataset(out) == []

@@ -1,0 +1,51 @@
+"""A bar on a terminal, lines in a log file; both with rate and time left."""
+
+import io
+import os
+import pty
+from contextlib import suppress
+
+from mvcap.storage import CAPTION, RENDER
+from pipelines import progress
+from pipelines.stages import ShardReport
+
+
+def everything_written_to(controller: int) -> str:
+    os.set_blocking(controller, False)
+    shown = b""
+    with suppress(BlockingIOError):
+        while chunk := os.read(controller, 4096):
+            shown += chunk
+    return shown.decode()
+
+
+def test_a_terminal_gets_a_bar_for_each_stage_with_rate_and_time_left():
+    controller, terminal = pty.openpty()
+    with os.fdopen(terminal, "w") as stream:
+        with progress.observing({RENDER: 10, CAPTION: 10}, stream) as observer:
+            observer.advance(RENDER, 4)
+            observer.finish(ShardReport(RENDER, 7, rows=4, rejected=1, seconds=1.0))
+        shown = everything_written_to(controller)
+    os.close(controller)
+    assert "render" in shown
+    assert "caption" in shown
+    assert "4/10" in shown
+    assert "views/s" in shown
+    assert "shard 7 committed with 1 failures" in shown
+
+
+def test_a_log_file_gets_a_line_now_and_then(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    stream = io.StringIO()
+    with progress.observing({RENDER: 10, CAPTION: 10}, stream) as observer:
+        observer.advance(RENDER, 5)
+    assert stream.getvalue().startswith("render 5/10 views, ")
+    assert " s left | caption 0/10 views" in stream.getvalue()
+
+
+def test_a_log_file_is_not_flooded():
+    stream = io.StringIO()
+    with progress.observing({RENDER: 1000}, stream) as observer:
+        for _ in range(1000):
+            observer.advance(RENDER, 1)
+    assert stream.getvalue() == ""

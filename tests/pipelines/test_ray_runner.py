@@ -1,0 +1,79 @@
+"""The Ray runner does what the local one does, byte for byte, and outlives its workers."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mvcap.errors import ModelUnavailableError, UsageError
+from mvcap.storage import RENDER
+from mvcap.verify import verify_dataset
+from pipelines.build_all import Request, build
+from pipelines.runners.local import LocalRunner
+from pipelines.stages import Stage
+
+pytestmark = pytest.mark.ray
+
+ray_runner = pytest.importorskip("pipelines.runners.ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_ray():
+    """One embedded Ray for the whole file; the runner uses a connection that stands."""
+    with ray_runner.connected(None):
+        yield
+
+
+def data_files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "data").glob("*.parquet"))}
+
+
+def test_both_runners_write_the_same_bytes(models, fake_config, tmp_path):
+    config = fake_config(models(*(f"things/{index}" for index in range(7))), run__render_workers=2)
+    build(config, Request(tmp_path / "local"), LocalRunner(), print)
+    build(config, Request(tmp_path / "ray"), ray_runner.RayRunner(), print)
+    assert data_files(tmp_path / "ray") == data_files(tmp_path / "local")
+    assert verify_dataset(tmp_path / "ray") == []
+
+
+def test_a_killed_worker_costs_nothing_but_time(models, fake_config, tmp_path):
+    config = fake_config(
+        models(*(f"things/{index}" for index in range(6))), render__options__view_seconds=0.2
+    )
+    killed = threading.Thread(target=_kill_one_actor, args=(tmp_path / "out",))
+    killed.start()
+    outcome = build(config, Request(tmp_path / "out"), ray_runner.RayRunner(), print)
+    killed.join()
+    assert (outcome.views, outcome.failures) == (18, ())
+    assert verify_dataset(tmp_path / "out") == []
+
+
+def _kill_one_actor(out: Path) -> None:
+    """SIGKILL the render actor once the first shard is committed and the second is on its way."""
+    deadline = time.monotonic() + 60
+    while not list(out.glob(f"_mvcap/commits/{RENDER}/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    actors = [process for process in psutil.process_iter(["cmdline"]) if _is_render_actor(process)]
+    assert actors, "no render actor was found to kill"
+    os.kill(actors[0].pid, signal.SIGKILL)
+
+
+def _is_render_actor(process: psutil.Process) -> bool:
+    return any("ShardActor" in part for part in process.info["cmdline"] or ())
+
+
+def _no_such_model():
+    raise ModelUnavailableError("there is no such model")
+
+
+def test_an_error_of_a_worker_reaches_the_driver_as_it_is(models, fake_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "pipelines.captioning.caption_stage",
+        lambda config, settings: Stage("caption", settings, _no_such_model),
+    )
+    with pytest.raises(UsageError, match="there is no such model"):
+        build(fake_config(models("a")), Request(tmp_path / "out"), ray_runner.RayRunner(), print)

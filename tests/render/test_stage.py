@@ -1,0 +1,148 @@
+"""One object in: its views, or exactly one rejection."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mvcap.errors import BAD_VIEWS, EMPTY_RENDER, OOM, UnknownNameError
+from mvcap.records import ObjectRecord, Rejected, SelectedObject, View
+from render.backends import fake
+from render.job import RenderedView, RenderFailed, RenderJob
+from render.stage import render_objects
+
+SETTINGS = {
+    "seed": 5,
+    "views": 3,
+    "resolution": 64,
+    "preset": "physical",
+    "samples": None,
+    "light": "studio",
+    "view_transform": "Standard",
+    "background": "#00ff00",
+    "lens_mm": 35.0,
+    "sensor_mm": 32.0,
+    "distance": 1.5,
+    "margin": 0.04,
+    "image_format": "png",
+    "quality": 95,
+    "keep_alpha": False,
+}
+
+
+def selected(uid: str) -> SelectedObject:
+    record = ObjectRecord(uid, "folder", uid, uid, f"/nowhere/{uid}.glb", None, None, None)
+    return SelectedObject(record, "box")
+
+
+def run(uids: list[str], renderer=None, **changes) -> list[View | Rejected]:
+    renderer = renderer or fake.create(fake.Options(), interpreter=None)
+    return list(render_objects(map(selected, uids), renderer, **(SETTINGS | changes)))
+
+
+class Retouching:
+    """The fake renderer, with some of its pictures painted over."""
+
+    def __init__(self, paint) -> None:
+        self._fake = fake.create(fake.Options(), interpreter=None)
+        self._paint = paint
+
+    def render(self, job: RenderJob) -> list[RenderedView]:
+        return [
+            replace(picture, rgba=self._paint(index, picture.rgba))
+            for index, picture in enumerate(self._fake.render(job))
+        ]
+
+
+def erase(*indices: int):
+    return lambda index, rgba: np.zeros_like(rgba) if index in indices else rgba
+
+
+def darken(*indices: int):
+    black = np.array([0, 0, 0, 1], dtype=np.uint8)
+    return lambda index, rgba: rgba * black if index in indices else rgba
+
+
+def test_every_object_gets_its_views_in_order():
+    records = run(["a", "b"])
+    assert [record.key for record in records] == [(uid, index) for uid in "ab" for index in range(3)]
+    for view in records:
+        assert isinstance(view, View)
+        assert (view.width, view.height) == (64, 64)
+        assert view.camera is not None
+        assert view.camera.elevation_deg > 0
+        assert view.background == "#00ff00"
+
+
+def test_the_image_is_composited_and_its_coverage_recorded():
+    view = run(["a"])[0]
+    with Image.open(io.BytesIO(view.image)) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (64, 64, 3)
+    green = (pixels == [0, 255, 0]).all(axis=-1)
+    assert green[0, 0]
+    assert view.foreground_fraction == pytest.approx(1 - green.mean())
+
+
+def test_alpha_is_kept_on_request():
+    view = run(["a"], keep_alpha=True)[0]
+    with Image.open(io.BytesIO(view.image)) as picture:
+        assert picture.mode == "RGBA"
+        assert picture.getpixel((0, 0))[3] == 0
+
+
+def test_viewpoints_depend_on_uid_and_seed_and_on_nothing_else():
+    def cameras(records):
+        return [record.camera for record in records]
+
+    alone, after_another = cameras(run(["b"])), cameras(run(["a", "b"]))[3:]
+    assert alone == after_another
+    assert cameras(run(["b"], views=8))[:3] == alone
+    assert cameras(run(["b"], seed=6)) != alone
+    assert cameras(run(["a"])) != alone
+
+
+def test_a_failed_object_is_one_rejection_with_all_that_is_known():
+    class Failing:
+        def render(self, job):
+            raise RenderFailed(OOM, "too much", attempts=2, signal="SIGKILL", log_tail="last words")
+
+    assert run(["a"], Failing()) == [
+        Rejected("a", "render", OOM, "too much", attempts=2, signal="SIGKILL", log_tail="last words")
+    ]
+
+
+def test_the_others_go_on_after_a_failure():
+    renderer = fake.create(fake.Options(fail={"bad": "crash"}), interpreter=None)
+    records = run(["a", "bad", "c"], renderer, views=1)
+    assert [record.key for record in records] == [("a", 0), ("bad", None), ("c", 0)]
+
+
+def test_an_object_that_nobody_can_see_is_one_empty_render():
+    [rejected] = run(["a"], Retouching(erase(0, 1, 2)))
+    assert (rejected.key, rejected.reason) == (("a", None), EMPTY_RENDER)
+    assert rejected.message == "no picture of 3 is usable: 3 blank"
+
+
+def test_one_blank_view_is_rejected_alone():
+    records = run(["a"], Retouching(erase(1)))
+    assert [(r.key, getattr(r, "reason", None)) for r in records] == [
+        (("a", 0), None),
+        (("a", 1), EMPTY_RENDER),
+        (("a", 2), None),
+    ]
+
+
+def test_an_object_in_the_dark_has_bad_views():
+    [rejected] = run(["a"], Retouching(darken(0, 1, 2)))
+    assert (rejected.key, rejected.reason) == (("a", None), BAD_VIEWS)
+
+
+@pytest.mark.parametrize(
+    ("setting", "name", "nearest"), [("light", "studoi", "studio"), ("preset", "fisical", "physical")]
+)
+def test_an_unknown_name_is_an_error_before_any_rendering(setting, name, nearest):
+    with pytest.raises(UnknownNameError, match=nearest):
+        render_objects([], fake.create(fake.Options(), interpreter=None), **(SETTINGS | {setting: name}))

@@ -1,0 +1,1 @@
+"""Omniview-Tuning: makes a vision-language model robust to the viewpoint."""
