@@ -45,7 +45,7 @@ test: setup
 	$(VENV)/bin/pytest -m 'not gpu and not hub' --durations=15
 
 bench: setup
-	$(VENV)/bin/pytest tests/benchmarks -m '' -s
+	$(VENV)/bin/pytest -s tests/benchmarks/bench_*.py
 
 clean:
 	rm -rf data dist build .pytest_cache .mypy_cache .ruff_cache

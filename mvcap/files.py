@@ -63,13 +63,29 @@ def create_if_absent(path: Path, content: bytes) -> bool:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
             sync(temporary)
-            path.hardlink_to(temporary)
+            _link_or_create(temporary, path, content)
             sync(path.parent)
     except FileExistsError:
         return False
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+def _link_or_create(temporary: Path, path: Path, content: bytes) -> None:
+    """Give a file a second name, or write it anew where the file system has no links (exFAT, SMB).
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        with path.open("xb") as file:  # exclusive; torn by a crash, it is a damaged record and proves nothing
+            file.write(content)
+            os.fsync(file.fileno())
 
 
 @contextmanager

@@ -56,12 +56,23 @@ class Commit:
     seconds: float = 0.0
     dropped: bool = False
     """The file was removed on purpose after the next stage had taken it up."""
+    schema_version: int = schema.SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Commit":
+        """Read a record back.
+
+        Raises:
+            CorruptDatasetError: a newer mvcap wrote it.
+        """
+        if content["schema_version"] > schema.SCHEMA_VERSION:
+            raise CorruptDatasetError(
+                f"the commit of shard {content['shard']} has schema version {content['schema_version']}; "
+                f"this mvcap reads up to {schema.SCHEMA_VERSION}"
+            )
         rejected = tuple(Rejected(**entry) for entry in content["rejected"])
         return cls(**{**content, "rejected": rejected})
 
@@ -225,21 +236,39 @@ class Store:
             if commit is None or commit.temporary != path.name:
                 path.unlink(missing_ok=True)
 
-    def commit(self, stage: StageName, shard: Shard, temporary: Path | None, **facts: Any) -> Commit:
+    def next_generation(self, stage: StageName, shard: Shard) -> int:
+        """Return the generation that work begun now will commit."""
+        previous = self.read_commit(stage, shard.index)
+        return previous.generation + 1 if previous else 0
+
+    def commit(
+        self,
+        stage: StageName,
+        shard: Shard,
+        temporary: Path | None,
+        *,
+        generation: int | None = None,
+        **facts: Any,
+    ) -> Commit:
         """Make a shard's file part of the dataset.
 
         Args:
             temporary: the finished file from `stage_file`, or None where nothing survived.
+            generation: `next_generation` as it was when the work began; None asks for it now.
             facts: further fields of `Commit`.
 
         Returns:
             The commit that counts: another attempt's, where that one was first.
         """
         previous = self.read_commit(stage, shard.index)
+        if generation is None:
+            generation = self.next_generation(stage, shard)
+        if previous and previous.generation >= generation:
+            return previous
         commit = Commit(
             stage,
             shard.index,
-            generation=previous.generation + 1 if previous else 0,
+            generation=generation,
             **self._file_facts(stage, shard, temporary),
             **facts,
         )
@@ -268,6 +297,10 @@ class Store:
         """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
         for path in self.attempts.glob(f"{files.TEMPORARY}*"):
             path.unlink(missing_ok=True)
+        for path in (self.internal / "views").glob("*.parquet"):
+            commit = self.read_commit(RENDER, int(path.stem))
+            if commit and commit.dropped:
+                path.unlink()
 
     def drop_views(self, shard: Shard) -> None:
         """Remove a shard's rendered views once the data file holds the same pictures."""

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mvcap import files, schema
@@ -64,7 +65,7 @@ def all_failures(store: Store, plan: Plan) -> list[Rejected]:
 def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     """Write what a complete dataset ends with; return whether anything had to be written."""
     marker, commits = store.internal / "finished.json", _digest_of_commits(store, plan)
-    if marker.exists() and json.loads(marker.read_bytes())["commits"] == commits:
+    if _finished_for(marker) == commits:
         return False
     for shard in plan.shards:
         if not store.sheet_path(shard).exists():
@@ -75,6 +76,14 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     checksums = {name: files.sha256_of(store.root / name) for name in SUMMARIES}
     files.write_json(marker, {"commits": commits, "files": checksums})
     return True
+
+
+def _finished_for(marker: Path) -> str | None:
+    """Read for which state of the commits everything was written; None where that cannot be told."""
+    try:
+        return str(json.loads(marker.read_bytes())["commits"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _digest_of_commits(store: Store, plan: Plan) -> str:

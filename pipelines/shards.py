@@ -52,6 +52,7 @@ class ShardWorker:
         assert self._worker is not None, "enter the ShardWorker first"
         started = time.monotonic()
         shard = self._plan.shards[index]
+        generation = self._store.next_generation(self.stage.name, shard)
         rejected: list[Rejected] = []
         outputs = _observed(self._worker(self._inputs(shard)), rejected, progress)
         with self._store.stage_file(self.stage.name, shard) as temporary:
@@ -61,6 +62,7 @@ class ShardWorker:
                 self.stage.name,
                 shard,
                 temporary if rows else None,
+                generation=generation,
                 settings=self.stage.settings,
                 rows=sum(rows.values()),
                 views=rows,

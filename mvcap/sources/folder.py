@@ -65,8 +65,13 @@ def _models(root: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise AssetFolderError(f"cannot read {error.filename}: {error.strerror}") from error
 
-    for folder, subfolders, names in os.walk(root, onerror=refuse):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    seen: set[Path] = set()
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+        if (real := Path(folder).resolve()) in seen:  # a link that leads back
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in names:
             path = Path(folder) / name
             if path.suffix.lower() in MODEL_SUFFIXES and not name.startswith("."):

@@ -1,6 +1,7 @@
 """An existing Ray cluster takes the work; an address where there is none is refused at once."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,3 +55,32 @@ def test_an_address_without_a_cluster_is_refused_at_once(mvcap, models, tmp_path
     assert done.returncode == 2
     assert address in done.stderr
     assert time.monotonic() - begun < 30
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_driver_of_embedded_ray_may_be_killed_and_the_same_command_goes_on(
+    mvcap, start_mvcap, models, tmp_path
+):
+    folder = models(*(f"things/{index:02d}" for index in range(10)))
+    slowly = (*TINY, "--set", "render.options.view_seconds=0.3")
+    assert mvcap("build-all", "--models", folder, "--out", tmp_path / "calm", *TINY).returncode == 0
+
+    out = tmp_path / "killed"
+    driver = start_mvcap("build-all", "--models", folder, "--out", out, *slowly)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("_mvcap/commits/caption/*.json"))) < 2:
+        assert driver.poll() is None, driver.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+
+    again = mvcap("build-all", "--models", folder, "--out", out, *slowly)
+    assert again.returncode == 0, again.stderr
+    assert data_of(out) == data_of(tmp_path / "calm")
+    assert mvcap("verify", out).returncode == 0
+
+
+def data_of(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (out / "data").iterdir()}
