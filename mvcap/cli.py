@@ -6,10 +6,8 @@ failed, 130/143 ended by a signal. Heavy imports stand inside the commands, so t
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,6 +16,7 @@ from rich.markup import escape
 
 from mvcap import __version__
 from mvcap.errors import MvcapError, UsageError
+from mvcap.signals import Stopped, listen
 
 app = typer.Typer(
     name="mvcap",
@@ -29,8 +28,6 @@ app = typer.Typer(
 )
 
 PARTIAL = 3
-STOPPED_S = 8
-"""After a signal, the run may take this long to end in order before the process just ends."""
 
 Models = Annotated[
     Path | None,
@@ -277,26 +274,9 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-class _Stopped(BaseException):
-    """A signal asked the process to end."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
-    """End in order at the first signal, at once at the second or when that takes too long."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda again, _: os._exit(128 + again))
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(128 + number))
-    signal.alarm(STOPPED_S)
-    raise _Stopped(number)
-
-
 def main() -> NoReturn:
     """Run the command line; every way out has its exit code."""
-    signal.signal(signal.SIGTERM, _on_signal)
-    signal.signal(signal.SIGINT, _on_signal)
+    listen()
     try:
         app(standalone_mode=True)
     except MvcapError as error:
@@ -304,7 +284,7 @@ def main() -> NoReturn:
             f"[bold red]error:[/] {escape(str(error))}", highlight=False
         )
         code = error.exit_code
-    except _Stopped as stopped:
+    except Stopped as stopped:
         _say("stopped; the same command goes on from here")
         code = 128 + stopped.number
     sys.stdout.flush()

@@ -9,14 +9,15 @@ reader. A file without a commit record does not exist.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mvcap import files, schema
+from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.config import settings_hash
 from mvcap.errors import CorruptDatasetError, OutputError
 from mvcap.locks import waiting_lock
@@ -24,57 +25,7 @@ from mvcap.plan import Plan, Shard
 from mvcap.records import Rejected, SelectedObject
 from mvcap.tables import TableWriter
 
-StageName = Literal["render", "caption"]
-RENDER: Final[StageName] = "render"
-CAPTION: Final[StageName] = "caption"
-STAGES: Final[tuple[StageName, ...]] = (RENDER, CAPTION)
-
 INTERNAL = "_mvcap"
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Proof that a stage has finished a shard."""
-
-    stage: StageName
-    shard: int
-    settings: str
-    """Hash of the stage's settings; `Store.settings` looks them up."""
-    generation: int = 0
-    file: str | None = None
-    """Relative to the dataset; None where nothing of the shard survived, or the file was dropped."""
-    temporary: str | None = None
-    """Name under which the file was written, in `_mvcap/attempts/`."""
-    sha256: str | None = None
-    bytes: int = 0
-    rows: int = 0
-    views: Mapping[str, int] = field(default_factory=dict)
-    """Rows of each object that has any."""
-    rejected: tuple[Rejected, ...] = ()
-    made_by: Mapping[str, Any] = field(default_factory=dict)
-    """Identity and versions of whatever did the work."""
-    seconds: float = 0.0
-    dropped: bool = False
-    """The file was removed on purpose after the next stage had taken it up."""
-    schema_version: int = schema.SCHEMA_VERSION
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Commit":
-        """Read a record back.
-
-        Raises:
-            CorruptDatasetError: a newer mvcap wrote it.
-        """
-        if content["schema_version"] > schema.SCHEMA_VERSION:
-            raise CorruptDatasetError(
-                f"the commit of shard {content['shard']} has schema version {content['schema_version']}; "
-                f"this mvcap reads up to {schema.SCHEMA_VERSION}"
-            )
-        rejected = tuple(Rejected(**entry) for entry in content["rejected"])
-        return cls(**{**content, "rejected": rejected})
 
 
 class Store:

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mvcap import files, schema
+from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.errors import CorruptDatasetError
 from mvcap.locks import dataset_lock
 from mvcap.plan import Plan, Shard
-from mvcap.storage import CAPTION, RENDER, STAGES, Commit, StageName, Store
+from mvcap.storage import Store
 
 KNOWN_FILES = frozenset({"README.md", "objects.parquet", "failures.parquet"})
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mvcap.commits import CAPTION, RENDER, StageName
 from mvcap.config import Config, settings_hash
 from mvcap.errors import NothingSurvivedError
 from mvcap.locks import Part, dataset_lock
 from mvcap.plan import Plan, Shard, slice_shards
-from mvcap.storage import CAPTION, RENDER, StageName, Store
+from mvcap.storage import Store
 from pipelines import captioning, rendering
 from pipelines.captioning import UNCAPTIONED
 from pipelines.finish import Outcome, finish, survey

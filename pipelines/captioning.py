@@ -9,10 +9,10 @@ from typing import Any, Final, Self
 
 from captions.stage import Captioner, caption_views
 from mvcap import plugins
+from mvcap.commits import CAPTION
 from mvcap.config import Config, producing_settings, settings_hash
 from mvcap.records import CaptionedView, Rejected, View
 from mvcap.schema import SCHEMA_VERSION
-from mvcap.storage import CAPTION
 from pipelines.stages import Resources, Stage, Worker
 
 UNCAPTIONED_SETTINGS: Final = {"backend": None}

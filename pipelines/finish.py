@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from mvcap import files, schema
+from mvcap.commits import CAPTION, RENDER, STAGES, Commit
 from mvcap.config import Config
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.report.card import write_card
 from mvcap.report.sheets import write_contact_sheet
-from mvcap.storage import CAPTION, RENDER, STAGES, Commit, Store
+from mvcap.storage import Store
 from mvcap.tables import TableWriter
 
 SUMMARIES = ("README.md", "objects.parquet", "failures.parquet")

@@ -3,8 +3,8 @@
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
 
+from mvcap.commits import StageName
 from mvcap.errors import InfrastructureError
-from mvcap.storage import StageName
 
 MAX_LOSSES = 3
 """Times that a worker may die over a shard, without blame, before the run ends."""

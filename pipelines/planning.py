@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 
 from mvcap import files, plugins
+from mvcap.commits import StageName
 from mvcap.config import Config, difference, settings_hash
 from mvcap.errors import ConfigChangedError, EmptyInputError, OutputError, UsageError
 from mvcap.plan import Plan, extend_plan
 from mvcap.records import Rejected, SelectedObject
-from mvcap.storage import StageName, Store
+from mvcap.storage import Store
 
 ADVICE = "Set them back, or build into another folder with --out."
 

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mvcap.storage import StageName
+from mvcap.commits import StageName
 from pipelines.stages import Observer, ShardReport
 
 LINE_EVERY_S = 30.0

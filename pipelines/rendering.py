@@ -6,10 +6,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from mvcap import plugins
+from mvcap.commits import RENDER
 from mvcap.config import Config, producing_settings
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import SCHEMA_VERSION
-from mvcap.storage import RENDER
 from pipelines.stages import Stage
 from render.job import Renderer
 from render.stage import make_scene, render_objects

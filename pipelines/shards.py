@@ -11,10 +11,11 @@ from typing import Any, Self
 import pyarrow as pa
 
 from mvcap import schema
+from mvcap.commits import CAPTION, RENDER
 from mvcap.plan import Plan, Shard
 from mvcap.records import CaptionedView, Rejected, SelectedObject, View
 from mvcap.report.sheets import write_contact_sheet
-from mvcap.storage import CAPTION, RENDER, Store
+from mvcap.storage import Store
 from mvcap.tables import TableWriter
 from pipelines.stages import ShardReport, Stage, Worker
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from mvcap.commits import StageName
 from mvcap.records import Rejected
-from mvcap.storage import StageName
 from pipelines.ledger import Ledger
 
 In = TypeVar("In", contravariant=True)

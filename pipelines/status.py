@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from mvcap.storage import STAGES, Store
+from mvcap.commits import STAGES
+from mvcap.storage import Store
 from pipelines.finish import survey
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from huggingface_hub import DatasetCardData
 
 from mvcap import __version__, files
+from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.config import Config
 from mvcap.plan import Plan
 from mvcap.schema import CAMERA_CONVENTION
-from mvcap.storage import CAPTION, RENDER, Commit, Store
+from mvcap.storage import Store
 
 HUB_LICENSES = {
     "CC0-1.0": "cc0-1.0",

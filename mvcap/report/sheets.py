@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from mvcap import files
+from mvcap.commits import CAPTION
 from mvcap.plan import Shard
-from mvcap.storage import CAPTION, Store
+from mvcap.storage import Store
 
 THUMBNAIL_PX = 112
 COLUMNS = 12

@@ -7,7 +7,7 @@ from os import sched_getaffinity
 from pathlib import Path
 from typing import Any
 
-from mvcap.storage import RENDER
+from mvcap.commits import RENDER
 from pipelines.ledger import Ledger
 from pipelines.shards import ShardWorker
 from pipelines.stages import Observer, ShardReport, Stage

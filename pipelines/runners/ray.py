@@ -16,8 +16,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from mvcap.commits import RENDER
 from mvcap.errors import InfrastructureError, MvcapError
-from mvcap.storage import RENDER
 from pipelines.ledger import Ledger
 from pipelines.shards import ShardWorker
 from pipelines.stages import Observer, ShardReport, Stage

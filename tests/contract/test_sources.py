@@ -12,11 +12,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from mvcap import plugins, schema
+from mvcap.commits import Commit
 from mvcap.errors import UsageError
 from mvcap.files import json_bytes
 from mvcap.plan import make_uid
 from mvcap.records import Rejected, SelectedObject
-from mvcap.storage import Commit
 
 SOURCES = plugins.names("mvcap.sources")
 

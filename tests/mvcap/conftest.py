@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from mvcap import schema
+from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.plan import Plan, Shard, extend_plan, make_uid
 from mvcap.records import Camera, CaptionedView, ObjectRecord, SelectedObject, View
-from mvcap.storage import CAPTION, RENDER, Commit, StageName, Store
+from mvcap.storage import Store
 from mvcap.tables import TableWriter
 
 SIZE_PX = 24

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from mvcap import files
+from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.errors import BAD_ASSET, CorruptDatasetError, DiskFullError, OutputError
 from mvcap.plan import Plan, Shard, extend_plan
 from mvcap.records import Rejected
-from mvcap.storage import CAPTION, RENDER, STAGES, Commit, StageName, Store
+from mvcap.storage import Store
 
 SHARD = Shard(0, "train", 1, ("a", "b"))
 

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mvcap import files, schema
+from mvcap.commits import CAPTION, RENDER
 from mvcap.errors import CorruptDatasetError, DatasetLockedError, OutputError
 from mvcap.locks import dataset_lock
-from mvcap.storage import CAPTION, RENDER, Store
+from mvcap.storage import Store
 from mvcap.tables import TableWriter
 from mvcap.verify import Problem, verify_dataset
 

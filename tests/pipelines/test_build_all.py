@@ -10,9 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from mvcap.commits import CAPTION, RENDER
 from mvcap.errors import ConfigChangedError, DatasetLockedError, EmptyInputError, NothingSurvivedError
 from mvcap.locks import dataset_lock
-from mvcap.storage import CAPTION, RENDER, Store
+from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
 from pipelines.runners.local import LocalRunner

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvcap.commits import CAPTION, RENDER
 from mvcap.errors import InfrastructureError
-from mvcap.storage import CAPTION, RENDER
 from pipelines.ledger import MAX_LOSSES, Ledger
 
 

@@ -5,7 +5,7 @@ import os
 import pty
 from contextlib import suppress
 
-from mvcap.storage import CAPTION, RENDER
+from mvcap.commits import CAPTION, RENDER
 from pipelines import progress
 from pipelines.stages import ShardReport
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mvcap.commits import RENDER
 from mvcap.errors import ModelUnavailableError, UsageError
-from mvcap.storage import RENDER
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
 from pipelines.runners.local import LocalRunner

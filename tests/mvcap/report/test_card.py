@@ -6,11 +6,12 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard
 
+from mvcap.commits import CAPTION
 from mvcap.config import Config
 from mvcap.plan import Plan, extend_plan
 from mvcap.records import ObjectRecord, SelectedObject
 from mvcap.report.card import write_card
-from mvcap.storage import CAPTION, Store
+from mvcap.storage import Store
 
 EVIL = "</td> | `x` [link](javascript:alert(1)) <script>alert(1)</script>\n---\nlicense: mit"
 
