@@ -42,6 +42,8 @@ def is_guided(template: str) -> bool:
         raise ValueError("the prompt is empty")
     if unknown := sorted(set(re.findall(r"\{[^{}]*\}", template)) - {PLACEHOLDER}):
         raise ValueError(f"the prompt holds {', '.join(unknown)}; the only placeholder is {PLACEHOLDER}")
+    if set("{}") & set(template.replace(PLACEHOLDER, "")):
+        raise ValueError(f"the prompt has a brace without its partner; the only placeholder is {PLACEHOLDER}")
     return PLACEHOLDER in template
 
 

@@ -11,12 +11,14 @@ from typing import Final, Protocol, Self, TypeAlias
 from PIL import Image, ImageOps
 
 from captions.prompts import category_prompt
-from mvcap.errors import BAD_ASSET, EMPTY_CAPTION, TOO_BIG, Reason
+from mvcap.errors import BAD_ASSET, EMPTY_CAPTION, ERROR, TOO_BIG, Reason
 from mvcap.records import CaptionedView, Rejected, View
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 STAGE: Final = "caption"
+Input: TypeAlias = tuple[Image.Image, str]
+"""An RGB picture and its prompt."""
 
 
 class Captioner(Protocol):
@@ -63,8 +65,9 @@ def caption_views(
     """Caption every view, in order, with its category as guidance.
 
     Yields exactly one record per input view: a `CaptionedView`, or a `Rejected` where the model wrote
-    nothing (`empty_caption`) or the stored bytes are no picture (`bad_asset`, `too_big`). An error of
-    the captioner is not caught here: the runner decides whether to retry the shard.
+    nothing (`empty_caption`), the stored bytes are no picture (`bad_asset`, `too_big`) or the category
+    holds no word (`error`). An error of the captioner is not caught here: the runner decides whether to
+    retry the shard.
 
     Args:
         prompt_template: see `captions.prompts`.
@@ -72,14 +75,13 @@ def caption_views(
     """
     remaining = iter(views)
     while batch := list(islice(remaining, batch_size)):
-        prompts = [category_prompt(prompt_template, view.object.category) for view in batch]
-        pictures = [_picture_or_rejection(view) for view in batch]
-        captions = iter(_caption_readable(captioner, pictures, prompts))
-        for view, picture, prompt in zip(batch, pictures, prompts, strict=True):
-            if isinstance(picture, Rejected):
-                yield picture
+        inputs = [_input_or_rejection(view, prompt_template) for view in batch]
+        captions = iter(_caption_all(captioner, [one for one in inputs if not isinstance(one, Rejected)]))
+        for view, one in zip(batch, inputs, strict=True):
+            if isinstance(one, Rejected):
+                yield one
             else:
-                yield _captioned_or_rejection(view, prompt, next(captions))
+                yield _captioned_or_rejection(view, one[1], next(captions))
 
 
 def decode_image(data: bytes, background: str) -> Image.Image:
@@ -123,24 +125,22 @@ def _on_background(image: Image.Image, background: str) -> Image.Image:
     return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
 
 
-def _picture_or_rejection(view: View) -> Image.Image | Rejected:
+def _input_or_rejection(view: View, prompt_template: str) -> Input | Rejected:
     try:
-        return decode_image(view.image, view.background)
+        picture = decode_image(view.image, view.background)
+        return picture, category_prompt(prompt_template, view.object.category)
     except UnreadableImageError as error:
         return Rejected(view.object.uid, STAGE, error.reason, str(error), view.view_index)
+    except ValueError as error:  # a category without a word
+        return Rejected(view.object.uid, STAGE, ERROR, str(error), view.view_index)
 
 
-def _caption_readable(
-    captioner: Captioner, pictures: Sequence[Image.Image | Rejected], prompts: Sequence[str]
-) -> list[str]:
-    """Caption those of a batch that are pictures; no picture costs no call."""
-    readable = [
-        (p, prompt) for p, prompt in zip(pictures, prompts, strict=True) if isinstance(p, Image.Image)
-    ]
-    if not readable:
+def _caption_all(captioner: Captioner, inputs: Sequence[Input]) -> list[str]:
+    """Caption what is left of a batch; nothing left costs no call."""
+    if not inputs:
         return []
-    captions = captioner.caption([p for p, _ in readable], [prompt for _, prompt in readable])
-    assert len(captions) == len(readable), f"{len(captions)} captions for {len(readable)} pictures"
+    captions = captioner.caption([picture for picture, _ in inputs], [prompt for _, prompt in inputs])
+    assert len(captions) == len(inputs), f"{len(captions)} captions for {len(inputs)} pictures"
     return captions
 
 

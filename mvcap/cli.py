@@ -4,11 +4,13 @@ stdout is data, stderr is progress. Exit codes: 0 done, 1 error, 2 wrong usage o
 failed, 130/143 ended by a signal. Heavy imports stand inside the commands, so that `--help` is quick.
 """
 
+import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -29,11 +31,30 @@ app = typer.Typer(
 
 PARTIAL = 3
 
+
+def _path(text: str | Path) -> Path:
+    """Refuse an empty path, such as that of an unset variable: `Path` takes it for the present folder."""
+    if not str(text):
+        raise typer.BadParameter("the path is empty; `.` is the present folder")
+    return Path(text)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
 Models = Annotated[
     Path | None,
-    typer.Option("--models", metavar="FOLDER", help="Your 3D models: glb, gltf, obj, fbx, stl or ply."),
+    typer.Option(
+        "--models",
+        metavar="FOLDER",
+        parser=_path,
+        help="Your 3D models: glb, gltf, obj, fbx, stl or ply.",
+    ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The dataset's folder.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", parser=_path, help="The dataset's folder.")]
 Recipe = Annotated[
     str | None,
     typer.Option("--config", metavar="NAME_OR_FILE", help="A recipe, such as demo, or a YAML file."),
@@ -54,11 +75,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
 ) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
+    pass
 
 
 @app.command("build-all")
@@ -93,20 +114,40 @@ def render(
         int | None, typer.Option("--resolution", metavar="PX", help="Width and height.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", metavar="NAME", help="physical or reference.")
+        str | None, typer.Option("--preset", metavar="NAME", help="fast, physical or reference.")
     ] = None,
     shard: Slice = None,
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
+    uid: Annotated[
+        str | None, typer.Option("--uid", metavar="UID", help="Make one picture of DIR again: its object.")
+    ] = None,
+    view: Annotated[int | None, typer.Option("--view", metavar="N", help="... its view index.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", parser=_path, help="... where to write it (.png or .jpg)."),
+    ] = None,
 ) -> None:
     """Render every object; the dataset loads at once, its captions null.
 
     Example: `mvcap render --models my_models --out my_dataset --views 24 --resolution 384`
+
+    With `--uid`, `--view` and `--save`: make one picture of a dataset again from what the dataset
+    recorded, and exit 0 if it has the stored bytes, 1 if not.
+
+    Example: `mvcap render --out my_dataset --uid folder-chair-1a2b3c4d --view 17 --save again.png`
     """
     from pipelines.build_all import Request
 
     flags = {"views": views, "resolution": resolution, "preset": preset}
+    if uid is not None or view is not None or save is not None:
+        if uid is None or view is None or save is None:
+            raise UsageError("to make one picture again, give all of --uid, --view and --save")
+        idle = {"models": models, "config": config, "shard": shard, **flags}
+        if given := [f"--{name}" for name, value in idle.items() if value is not None]:
+            raise UsageError(f"{', '.join(given)}: a picture is made again as the dataset recorded it")
+        _reproduce(out, uid, view, save, settings)
     overrides = [f"render.{name}={value}" for name, value in flags.items() if value is not None]
     request = Request(out, caption=False, part=_part(shard))
     _build(
@@ -116,7 +157,9 @@ def render(
 
 @app.command()
 def caption(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that `mvcap render` made.")],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=_path, help="A dataset that `mvcap render` made.")
+    ],
     config: Recipe = None,
     shard: Slice = None,
     recaption: Annotated[
@@ -141,7 +184,7 @@ def caption(
 
 @app.command()
 def verify(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset.")],
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=_path, help="The dataset.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -165,7 +208,8 @@ def verify(
 
 @app.command()
 def status(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset.")], as_json: AsJson = False
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=_path, help="The dataset.")],
+    as_json: AsJson = False,
 ) -> None:
     """Show how far a dataset is, and what failed.
 
@@ -226,7 +270,7 @@ def _build(config: Any, request: Any, runner_name: str, address: str | None) -> 
         )
     for rejected in outcome.failures[:10]:
         where = rejected.uid if rejected.view_index is None else f"{rejected.uid} view {rejected.view_index}"
-        _say(f"failed: {where}: {rejected.reason}: {rejected.message.splitlines()[0]}")
+        _say(f"failed: {where}: {rejected.reason}: {_headline(rejected.message)}")
     if len(outcome.failures) > 10:
         _say(f"... and {len(outcome.failures) - 10} more in failures.parquet")
     if outcome.complete:
@@ -238,21 +282,37 @@ def _build(config: Any, request: Any, runner_name: str, address: str | None) -> 
     raise typer.Exit(PARTIAL if outcome.failures else 0)
 
 
+def _reproduce(dataset: Path, uid: str, view_index: int, file: Path, overrides: list[str] | None) -> NoReturn:
+    """Make one picture again, and leave with 0 if it has the stored bytes, else with 1."""
+    from mvcap.storage import Store
+    from pipelines.planning import saved_settings
+    from pipelines.reproducing import reproduce_view, save_picture
+
+    config = _configure(None, None, overrides, base=saved_settings(Store(dataset)), captions=False)
+    reproduction = reproduce_view(config, dataset, uid, view_index)
+    save_picture(reproduction.made, file)
+    verdict = "equal to" if reproduction.equal else "NOT equal to"
+    _say(f"wrote {file}; as rendered, its bytes are {verdict} those stored in {dataset}")
+    for change in reproduction.changes():
+        _say(f"note: {change}")
+    raise typer.Exit(0 if reproduction.equal else 1)
+
+
 def _runner(name: str, address: str | None, config: Any) -> Any:
     drop_views = not config.run.keep_views
     if name == "local":
         from pipelines.runners.local import LocalRunner
 
-        if address:
+        if address is not None:
             raise UsageError("--address needs --runner ray")
         return LocalRunner(drop_views=drop_views)
     if name == "ray":
         from pipelines.runners.ray_environment import prepare
 
-        prepare(address)
+        cluster = prepare(address)  # before Ray is imported
         from pipelines.runners.ray import RayRunner
 
-        return RayRunner(address=address, drop_views=drop_views)
+        return RayRunner(address=cluster, drop_views=drop_views)
     raise UsageError(f"unknown runner {name!r} (valid: local, ray)")
 
 
@@ -264,19 +324,70 @@ def _part(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    first, slash, second = text.partition("/")
-    if not (slash and first.isdigit() and second.isdigit() and int(first) < int(second)):
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if not match or int(match[1]) >= int(match[2]):
         raise UsageError(f"--shard {text} must be K/N with 0 <= K < N, such as 0/8 for the first of eight")
-    return int(first), int(second)
+    return int(match[1]), int(match[2])
+
+
+def _headline(message: str) -> str:
+    """Return the line that says most: the first, or the last of a traceback."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or [""]
+    return lines[-1] if "Traceback (most recent call last)" in message else lines[0]
 
 
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+class _Forgiving(io.FileIO):
+    """A descriptor whose readers may leave: what they did not want to read is no error.
+
+    Args:
+        everything: forgive whatever goes wrong, such as a full disk under a log.
+    """
+
+    def __init__(self, descriptor: int, *, everything: bool) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._forgiven = OSError if everything else BrokenPipeError
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except self._forgiven:
+            return len(data)
+
+
+def _forgive_readers_that_leave() -> None:
+    """Make stdout and stderr outlive their readers: only the work itself decides about the exit code."""
+    for descriptor in (1, 2):
+        _require_open(descriptor)
+    sys.stdout = _text_stream(_Forgiving(1, everything=False), sys.stdout)
+    sys.stderr = _text_stream(_Forgiving(2, everything=True), sys.stderr)
+
+
+def _require_open(descriptor: int) -> None:
+    """Put /dev/null where a descriptor was closed: the next file to be opened would get its number."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != descriptor:
+            os.dup2(null, descriptor)
+            os.close(null)
+
+
+def _text_stream(raw: io.FileIO, former: TextIO | None) -> TextIO:
+    encoding = former.encoding if former else "utf-8"
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=True
+    )
+
+
 def main() -> NoReturn:
     """Run the command line; every way out has its exit code."""
     listen()
+    _forgive_readers_that_leave()
     try:
         app(standalone_mode=True)
     except MvcapError as error:

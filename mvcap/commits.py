@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from mvcap import schema
+from mvcap.config import settings_hash
 from mvcap.errors import CorruptDatasetError
 from mvcap.records import Rejected
 
@@ -12,6 +13,8 @@ StageName = Literal["render", "caption"]
 RENDER: Final[StageName] = "render"
 CAPTION: Final[StageName] = "caption"
 STAGES: Final[tuple[StageName, ...]] = (RENDER, CAPTION)
+UNCAPTIONED: Final = settings_hash({"backend": None})
+"""Settings of shards whose captions are null; any captioner may take them further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,11 @@ class Commit:
     dropped: bool = False
     """The file was removed on purpose after the next stage had taken it up."""
     schema_version: int = schema.SCHEMA_VERSION
+
+    @property
+    def uncaptioned(self) -> bool:
+        """Whether the shard became data without captions."""
+        return self.stage == CAPTION and self.settings == UNCAPTIONED
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

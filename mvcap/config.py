@@ -10,9 +10,12 @@ Settings that change how fast or how safely a result is made, but not the result
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+
+from mvcap.records import CameraLaw
 
 OPERATIONAL = "operational"
 """Marks a field (`Annotated[int, OPERATIONAL]`) that does not change what is produced."""
@@ -50,13 +53,20 @@ class PlanConfig(Section):
 
 
 class CameraConfig(Section):
-    """Where the cameras stand: uniform by area on the upper hemisphere, looking at the object."""
+    """Where the cameras stand on the upper hemisphere, looking at the object."""
 
+    law: CameraLaw = "hemisphere"
+    """`hemisphere`: at random, uniform by area. `angle`: at random, uniform in azimuth and in elevation,
+    which favours the top. `ring`: evenly around at `elevation_deg`. `hammersley`: evenly by area."""
+    elevation_deg: float = Field(30.0, ge=0, le=90)
+    """Of a ring's cameras; 30 as in SyncDreamer's sixteen views."""
     lens_mm: float = Field(35.0, gt=0)
     """Lens and sensor as in objaverse-rendering, hence in MVCap: a 49.1° field of view."""
     sensor_mm: float = Field(32.0, gt=0)
     distance: float = Field(1.5, gt=0)
     """From the centre of the unit cube; an object that would be cut off is seen from farther away."""
+    distance_jitter: float = Field(0.0, ge=0, le=0.5)
+    """Each view's distance varies by up to this share, closer only as far as the object stays in frame."""
     margin: float = Field(0.04, ge=0, lt=0.5)
     """Share of the frame's half width that stays free around the object."""
 
@@ -89,12 +99,28 @@ class RenderConfig(Section):
     """Samples per pixel; the preset's own number where null."""
     light: str = "studio"
     background: str = Field("#ffffff", pattern=HEX_COLOUR)
-    view_transform: str = "Standard"
+    backgrounds: Annotated[str | None, OPERATIONAL] = None
+    """A folder of pictures, one of which is put behind each view instead of the colour. Its content, not
+    its place, is part of what decides the pictures."""
+    view_transform: Literal["Standard", "AgX", "Filmic", "Khronos PBR Neutral", "Raw"] = "Standard"
+    """Blender's own names; `Standard` is plain sRGB."""
     camera: CameraConfig = CameraConfig()
     image: ImageConfig = ImageConfig()
     blender: Annotated[str | None, OPERATIONAL] = None
     """A `blender` binary or a Python that has bpy; this Python where null."""
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
+
+    @field_validator("backgrounds")
+    @classmethod
+    def _make_absolute(cls, folder: str | None) -> str | None:
+        """Workers, and whoever makes a picture again, have working directories of their own."""
+        return None if folder is None else str(Path(folder).expanduser().absolute())
+
+    @model_validator(mode="after")
+    def _check_backgrounds(self) -> "RenderConfig":
+        if self.backgrounds is not None and self.image.keep_alpha:
+            raise ValueError("backgrounds cannot be put behind the object where image.keep_alpha is true")
+        return self
 
 
 class CaptionsConfig(Section):

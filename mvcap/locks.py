@@ -5,21 +5,28 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Protocol
 
 import psutil
 
-from mvcap.errors import DatasetLockedError
+from mvcap.errors import DatasetLockedError, OutputError
 
 Part = tuple[int, int]
 """Slice K of N, 0 <= K < N."""
 
 
+class Announce(Protocol):
+    """Writes into a held lock who holds it, and what for."""
+
+    def __call__(self, **facts: Any) -> None:
+        """Tell other drivers; `facts` are plain JSON values for `slices_at_work`."""
+
+
 @contextmanager
-def dataset_lock(internal: Path, part: Part | None = None) -> Iterator[Callable[[], None]]:
+def dataset_lock(internal: Path, part: Part | None = None) -> Iterator[Announce]:
     """Hold a dataset: alone, or one slice of it beside the holders of other slices.
 
     Gives a function that writes into the lock who holds it; call it before the first change, so that a
@@ -27,19 +34,48 @@ def dataset_lock(internal: Path, part: Part | None = None) -> Iterator[Callable[
 
     Raises:
         DatasetLockedError: another driver holds it; the message names host, pid and age.
+        OutputError: the folder cannot be written.
     """
-    internal.mkdir(parents=True, exist_ok=True)
-    with (internal / "lock").open("a+") as whole:
+    with _open(internal / "lock") as whole:
         if part is None:
             _acquire(whole, fcntl.LOCK_EX, internal)
             with _announcing(whole) as announce:
                 yield announce
             return
         _acquire(whole, fcntl.LOCK_SH, internal)
-        with (internal / f"lock.{part[0]}-of-{part[1]}").open("a+") as own:
-            _acquire(own, fcntl.LOCK_EX, internal)
+        with _open(slice_lock(internal, part)) as own:
+            with choosing(internal):  # `slices_at_work` holds this file for a moment, to see who lives
+                _acquire(own, fcntl.LOCK_EX, internal)
             with _announcing(own) as announce:
                 yield announce
+
+
+def slice_lock(internal: Path, part: Part) -> Path:
+    return internal / f"lock.{part[0]}-of-{part[1]}"
+
+
+@contextmanager
+def choosing(internal: Path) -> Iterator[None]:
+    """Hold the right to choose what a slice will do; other slices wait, so keep it short."""
+    with waiting_lock(internal / "choice.lock"):
+        yield
+
+
+def slices_at_work(internal: Path, own: Part | None) -> Iterator[dict[str, Any]]:
+    """Yield what every other slice at work has announced; call it inside `choosing`.
+
+    A slice that is held but has announced nothing is left out: it has not chosen yet, and will look here.
+    """
+    for path in sorted(internal.glob("lock.*-of-*")):
+        if own and path == slice_lock(internal, own):
+            continue
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                with suppress(ValueError, TypeError):
+                    yield dict(json.loads(file.read()))
 
 
 @contextmanager
@@ -50,6 +86,14 @@ def waiting_lock(path: Path) -> Iterator[None]:
         yield
 
 
+def _open(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+")
+    except OSError as error:
+        raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from error
+
+
 def _acquire(file: IO[str], mode: int, internal: Path) -> None:
     try:
         fcntl.flock(file, mode | fcntl.LOCK_NB)
@@ -58,15 +102,16 @@ def _acquire(file: IO[str], mode: int, internal: Path) -> None:
 
 
 @contextmanager
-def _announcing(file: IO[str]) -> Iterator[Callable[[], None]]:
+def _announcing(file: IO[str]) -> Iterator[Announce]:
     """Give the function that writes who holds the lock; what it wrote is gone when the lock is."""
     announced = False
 
-    def announce() -> None:
+    def announce(**facts: Any) -> None:
         nonlocal announced
         announced = True
         file.truncate(0)
-        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}))
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        file.write(json.dumps(who | facts))
         file.flush()
 
     try:

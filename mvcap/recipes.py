@@ -14,6 +14,9 @@ from mvcap.errors import ConfigError, MvcapError, UnknownNameError, UsageError, 
 MERGE_TAG = "tag:yaml.org,2002:merge"
 """Of the key `<<`, which takes the settings of another mapping."""
 
+PLUGIN_KEYS = ("backend", "source")
+"""Settings that name a plugin, whose own `options` stand beside them."""
+
 OptionsModel = Callable[[str, str], type[BaseModel]]
 """Given a plugin package and a name, the `Options` model in that plugin's file."""
 
@@ -69,14 +72,15 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def apply_overrides(settings: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Apply `a.b=c` assignments to nested settings; values are read as YAML.
 
-    A value that starts with `#` is a colour, not a comment.
+    A value that starts with `#` is a colour, not a comment. Choosing another backend or source drops the
+    options of the old one, which would mean nothing to it; further assignments may give it its own.
 
     Raises:
         ConfigError: an assignment is not of that form, or its path leads through a plain value.
     """
     changed: dict[str, Any] = _copied(settings)
     problems = []
-    for override in overrides:
+    for override in sorted(overrides, key=_is_about_options):
         path, equals, text = override.partition("=")
         try:
             if not (equals and path):
@@ -96,9 +100,15 @@ def _assign(container: Any, path: list[str], value: Any) -> None:
             raise ValueError(f"{'.'.join(path[:depth])} holds a plain value, not settings")
         key: Any = int(step) if isinstance(container, list) else step
         if depth == len(path) - 1:
+            if isinstance(container, dict) and key in PLUGIN_KEYS and container.get(key, value) != value:
+                container.pop("options", None)
             container[key] = value
         else:
             container = container[key] if isinstance(container, list) else container.setdefault(key, {})
+
+
+def _is_about_options(override: str) -> bool:
+    return ".options" in override.partition("=")[0]
 
 
 def _copied(settings: Any) -> Any:

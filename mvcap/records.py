@@ -7,11 +7,15 @@ Every stage yields, for each input, its outputs or exactly one `Rejected`.
 
 from dataclasses import dataclass
 from math import atan, degrees
+from typing import Literal
 
 from mvcap.errors import Reason
 
 Key = tuple[str, int | None]
 """uid and view index; the index is None where the whole object is meant."""
+
+CameraLaw = Literal["hemisphere", "angle", "ring", "hammersley"]
+"""How the viewpoints of an object are spread: see `render.cameras.draw_viewpoints`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +91,22 @@ class View:
     image: bytes
     """A JPEG or PNG file."""
     background: str
-    """`#rrggbb` behind the object: composited already, or to be put behind the alpha that was kept."""
+    """`#rrggbb` behind the object: composited already, or to be put behind the alpha that was kept.
+    Nothing is seen of it where there is a `backdrop`."""
     width: int
     height: int
     camera: Camera | None
     """None where the pose is unknown."""
     foreground_fraction: float | None
     """Share of the picture that the object covers, in [0, 1]; None where no mask exists."""
+    backdrop: str | None = None
+    """Name of the picture that was put behind the object, in its folder; None for a plain colour."""
+    asset_sha256: str | None = None
+    """Of the model file that was rendered; None where it cannot be read, or nothing was rendered."""
+    renderer: str | None = None
+    """What made the pixels and its version, such as `blender 4.5.15 LTS`."""
+    flags: tuple[str, ...] | None = None
+    """What an image check found worth telling, such as `tiny_subject`; None where nothing was checked."""
 
     @property
     def key(self) -> Key:

@@ -5,15 +5,18 @@ Ray Data read them as plain Parquet.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from mvcap.config import HEX_COLOUR
 from mvcap.errors import CorruptDatasetError
 from mvcap.records import Camera, CaptionedView, ObjectRecord, Rejected, SelectedObject, View
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added `flags`, `asset_sha256` and `renderer`, which are null in what version 1 left."""
 
 CAMERA_CONVENTION = (
     "World: +Z up, right-handed; the object is normalised to the unit cube at the origin. "
@@ -23,7 +26,12 @@ CAMERA_CONVENTION = (
     "fov_deg is horizontal; distance is measured from the origin in edges of the unit cube."
 )
 
+BACKGROUND = "colour behind the object, where alpha is composited on it; or the picture's file name"
+HIDDEN_COLOUR = "#000000"
+"""Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
+
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+FLAGS = pa.list_(pa.string())
 MATRIX = pa.list_(pa.float32())  # not fixed-size: pyarrow 25 cannot read a null back from one
 
 
@@ -41,7 +49,7 @@ VIEW_COLUMNS = [
     _column("caption", pa.string(), True, "null until captioned"),
     _column("prompt", pa.string()),
     _column("captioner", pa.string(), True, "who wrote the caption; the commit records hold every detail"),
-    _column("background", pa.string(), False, "colour behind the object; alpha is composited on it"),
+    _column("background", pa.string(), False, BACKGROUND),
     _column("azimuth_deg", pa.float32(), True, CAMERA_CONVENTION),
     _column("elevation_deg", pa.float32(), True, CAMERA_CONVENTION),
     _column("distance", pa.float32(), True, CAMERA_CONVENTION),
@@ -54,10 +62,13 @@ VIEW_COLUMNS = [
     _column("width", pa.int32(), False),
     _column("height", pa.int32(), False),
     _column("foreground_fraction", pa.float32(), True, "share of the picture that the object covers"),
+    _column("flags", FLAGS, True, "over_exposed, under_exposed, tiny_subject, clipped; null: not checked"),
     _column("duplicate_of", pa.string(), True, "uid of a near-duplicate; null where none was looked for"),
     _column("license", pa.string()),
     _column("creator", pa.string()),
     _column("source_url", pa.string()),
+    _column("asset_sha256", pa.string(), True, "of the model file that was rendered"),
+    _column("renderer", pa.string(), True, "what made the picture, and its version"),
     _column("split", pa.string(), False),
 ]
 
@@ -163,15 +174,18 @@ def view_row(view: View, *, split: str) -> dict[str, Any]:
         "category": view.object.category,
         "view_index": view.view_index,
         "image": {"bytes": view.image, "path": f"{record.uid}/{view.view_index:03d}.{suffix}"},
-        "background": view.background,
+        "background": view.backdrop or view.background,
         **{name: getattr(camera, name, None) for name in _CAMERA_FIELDS},
         "camera_to_world": list(camera.camera_to_world) if camera else None,
         "width": view.width,
         "height": view.height,
         "foreground_fraction": view.foreground_fraction,
+        "flags": None if view.flags is None else list(view.flags),
         "license": record.license,
         "creator": record.creator,
         "source_url": record.source_url,
+        "asset_sha256": view.asset_sha256,
+        "renderer": view.renderer,
         "split": split,
     }
 
@@ -182,16 +196,24 @@ def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, st
 
 
 def view_from_row(row: Mapping[str, Any], item: SelectedObject) -> View:
-    """Read a view back from its row; `item` is the object the row belongs to."""
+    """Read a view back from its row; `item` is the object the row belongs to.
+
+    Columns that an older version did not have are taken as null.
+    """
+    plain = re.fullmatch(HEX_COLOUR, row["background"])
     return View(
         object=item,
         view_index=row["view_index"],
         image=row["image"]["bytes"],
-        background=row["background"],
+        background=row["background"] if plain else HIDDEN_COLOUR,
         width=row["width"],
         height=row["height"],
         camera=_camera_from_row(row),
         foreground_fraction=row["foreground_fraction"],
+        backdrop=None if plain else row["background"],
+        asset_sha256=row.get("asset_sha256"),
+        renderer=row.get("renderer"),
+        flags=None if row.get("flags") is None else tuple(row["flags"]),
     )
 
 

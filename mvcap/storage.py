@@ -6,6 +6,7 @@ so two attempts at a shard cannot mix, and a crash between the two steps is roll
 reader. A file without a commit record does not exist.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from mvcap import files, schema
-from mvcap.commits import CAPTION, RENDER, Commit, StageName
+from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.config import settings_hash
 from mvcap.errors import CorruptDatasetError, OutputError
 from mvcap.locks import waiting_lock
@@ -26,6 +28,10 @@ from mvcap.records import Rejected, SelectedObject
 from mvcap.tables import TableWriter
 
 INTERNAL = "_mvcap"
+
+PLAN_REMEDY = "delete it and run the same build again with its sources"
+CONFIG_REMEDY = "delete it and run the same build again with its configuration"
+SETTINGS_REMEDY = "delete it and run again with the same settings, which writes it anew"
 
 
 class Store:
@@ -49,10 +55,15 @@ class Store:
         """Where files lie that are not committed; never beside the data, where readers would find them."""
         return self.internal / "attempts"
 
+    @property
+    def views(self) -> Path:
+        """Where rendered shards lie until they are captioned."""
+        return self.internal / "views"
+
     def target(self, stage: StageName, shard: Shard) -> Path:
         """Where a stage's file of a shard lies."""
         if stage == RENDER:
-            return self.internal / "views" / f"{shard.index:05d}.parquet"
+            return self.views / f"{shard.index:05d}.parquet"
         return self.root / "data" / shard.file_name
 
     def commit_path(self, stage: StageName, index: int) -> Path:
@@ -60,6 +71,21 @@ class Store:
 
     def sheet_path(self, shard: Shard) -> Path:
         return self.root / "report" / "sheets" / f"{Path(shard.file_name).stem}.png"
+
+    @property
+    def objects_path(self) -> Path:
+        return self.internal / "objects.parquet"
+
+    @property
+    def listing_failures_path(self) -> Path:
+        return self.internal / "listing_failures.json"
+
+    @property
+    def config_path(self) -> Path:
+        return self.internal / "config.yaml"
+
+    def settings_path(self, stage: StageName, digest: str) -> Path:
+        return self.internal / "settings" / f"{stage}-{digest}.json"
 
     # plan
 
@@ -93,43 +119,81 @@ class Store:
         """Store the plan and what it is about; the plan itself comes last and makes the rest count."""
         by_uid = {item.uid: item for item in objects}
         with (
-            files.staged(self.internal / "objects.parquet") as path,
+            files.staged(self.objects_path) as path,
             TableWriter(path, schema.PLANNED_SCHEMA) as writer,
         ):
             for shard in plan.shards:
                 writer.write([schema.planned_row(by_uid[uid], shard.index) for uid in shard.uids])
         listed = [asdict(rejected) for rejected in listing_failures]
-        files.write_json(self.internal / "listing_failures.json", listed)
+        files.write_json(self.listing_failures_path, listed)
         files.write_json(self.internal / "plan.json", plan.to_json())
 
     def read_listing_failures(self) -> list[Rejected]:
-        """Read what the sources named but could not give."""
-        path = self.internal / "listing_failures.json"
-        return [Rejected(**entry) for entry in json.loads(path.read_bytes())] if path.exists() else []
+        """Read what the sources named but could not give.
 
-    def read_objects(self, shard: Shard | None = None) -> list[SelectedObject]:
-        """Read the planned objects, of one shard or of all, in the plan's order."""
-        path = self.internal / "objects.parquet"
+        Raises:
+            CorruptDatasetError: the list is damaged.
+        """
+        path = self.listing_failures_path
         if not path.exists():
             return []
+        with _damage_explained(path, PLAN_REMEDY):
+            return [Rejected(**entry) for entry in json.loads(path.read_bytes())]
+
+    def read_objects(self, shard: Shard | None = None) -> list[SelectedObject]:
+        """Read the planned objects, of one shard or of all, in the plan's order.
+
+        Raises:
+            CorruptDatasetError: they are damaged, or missing though there is a plan.
+        """
+        path = self.objects_path
+        if not path.exists():
+            if self.read_plan():
+                raise CorruptDatasetError(f"{path} is missing; run the same build again with its sources")
+            return []
         chosen = [("shard", "=", shard.index)] if shard else None
-        rows = pq.read_table(path, filters=chosen).to_pylist()
-        return [schema.planned_from_row(row) for row in rows]
+        with _damage_explained(path, PLAN_REMEDY):
+            rows = pq.read_table(path, filters=chosen, page_checksum_verification=True).to_pylist()
+            return [schema.planned_from_row(row) for row in rows]
+
+    # configuration
+
+    def read_config(self) -> dict[str, Any] | None:
+        """Read the recorded configuration and its hash for each stage, or None where there is none.
+
+        Raises:
+            CorruptDatasetError: it is damaged.
+        """
+        if not self.config_path.exists():
+            return None
+        with _damage_explained(self.config_path, CONFIG_REMEDY):
+            content = yaml.safe_load(self.config_path.read_bytes())
+            return {"config": dict(content["config"]), "stages": dict(content["stages"])}
 
     # settings
 
     def remember_settings(self, stage: StageName, settings: Mapping[str, Any]) -> str:
         """Keep a stage's settings under their hash, and return it."""
         digest = settings_hash(settings)
-        path = self.internal / "settings" / f"{stage}-{digest}.json"
+        path = self.settings_path(stage, digest)
         if not path.exists():
             files.write_json(path, dict(settings))
         return digest
 
     def settings(self, stage: StageName, digest: str) -> dict[str, Any]:
-        """Look up settings by their hash; empty where they were lost."""
-        path = self.internal / "settings" / f"{stage}-{digest}.json"
-        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+        """Look up settings by their hash; empty where they were lost.
+
+        Raises:
+            CorruptDatasetError: what stands there is damaged, or other settings than the hash says.
+        """
+        path = self.settings_path(stage, digest)
+        if not path.exists():
+            return {}
+        with _damage_explained(path, SETTINGS_REMEDY):
+            settings = dict(json.loads(path.read_bytes()))
+            if settings_hash(settings) != digest:
+                raise ValueError("its content does not have the hash in its name")
+            return settings
 
     # commits
 
@@ -248,10 +312,24 @@ class Store:
         """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
         for path in self.attempts.glob(f"{files.TEMPORARY}*"):
             path.unlink(missing_ok=True)
-        for path in (self.internal / "views").glob("*.parquet"):
+        for path in self.views.glob("*.parquet"):
+            if not path.stem.isdecimal():
+                continue  # none of ours: `verify` lists it
             commit = self.read_commit(RENDER, int(path.stem))
             if commit and commit.dropped:
                 path.unlink()
+
+    def digest(self, plan: Plan) -> str:
+        """Hash the plan and what is committed of it: all that cards, sheets and summaries depend on."""
+        digest = hashlib.sha256(files.json_bytes(plan.to_json()))
+        for shard in plan.shards:
+            for stage in STAGES:
+                commit = self.read_commit(stage, shard.index)
+                facts = (
+                    (stage, shard.index, commit.sha256, commit.generation) if commit else (stage, shard.index)
+                )
+                digest.update(repr(facts).encode())
+        return digest.hexdigest()
 
     def drop_views(self, shard: Shard) -> None:
         """Remove a shard's rendered views once the data file holds the same pictures."""
@@ -277,3 +355,13 @@ class Store:
             schema.check_version(file.schema_arrow, holder.file)
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group)
+
+
+@contextmanager
+def _damage_explained(path: Path, remedy: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes its reader raise into an error that says what to do."""
+    try:
+        yield
+    except (pa.ArrowException, yaml.YAMLError, OSError, ValueError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise CorruptDatasetError(f"{path} is damaged: {reason}; {remedy}") from error

@@ -6,16 +6,19 @@ nobody trains on it meanwhile.
 """
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mvcap import files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
-from mvcap.errors import CorruptDatasetError
+from mvcap.errors import CorruptDatasetError, OutputError
 from mvcap.locks import dataset_lock
 from mvcap.plan import Plan, Shard
 from mvcap.storage import Store
@@ -42,24 +45,28 @@ def verify_dataset(root: Path, *, mark: bool = True) -> list[Problem]:
         mark: set broken shards aside, so that the next run makes them anew.
 
     Raises:
-        OutputError: the folder holds no dataset.
+        OutputError: the folder holds no dataset, or `mark` is set and it cannot be written.
         DatasetLockedError: a driver is at work on it, and `mark` is set.
     """
     store = Store(root)
     plan = store.require_plan()
     if not mark:
         return list(find_problems(store, plan))
-    with dataset_lock(store.internal) as announce:
-        problems = list(find_problems(store, plan))
-        for problem in problems:
-            if problem.shard and problem.stage:
-                announce()
-                _set_aside(store, problem.shard, problem.stage)
+    try:
+        with dataset_lock(store.internal) as announce:
+            problems = list(find_problems(store, plan))
+            for problem in problems:
+                if problem.shard and problem.stage:
+                    announce()
+                    _set_aside(store, problem.shard, problem.stage)
+    except OutputError as error:
+        raise OutputError(f"{error}; to check without setting anything aside, use --dry-run") from error
     return problems
 
 
 def find_problems(store: Store, plan: Plan) -> Iterator[Problem]:
-    """Yield the problems of every committed file, then unfinished work, then files nobody knows."""
+    """Yield the problems of our own records, of committed files and summaries, then files nobody knows."""
+    yield from _damaged_records(store, plan)
     for shard in plan.shards:
         for stage in STAGES:
             commit = store.read_commit(stage, shard.index)
@@ -68,8 +75,57 @@ def find_problems(store: Store, plan: Plan) -> Iterator[Problem]:
                 if message := _flaw(store, shard, commit):
                     yield Problem(commit.file, message, shard, stage)
     yield from _unfinished(store, plan)
-    yield from _changed_summaries(store)
+    yield from _mixed_settings(store, plan)
+    yield from _changed_summaries(store, plan)
     yield from _foreign_files(store, plan)
+
+
+def _damaged_records(store: Store, plan: Plan) -> Iterator[Problem]:
+    """Read everything that the next command would read before it looks at the data."""
+    planned = [uid for shard in plan.shards for uid in shard.uids]
+    objects: list[str] = []
+    readers: list[tuple[Path, Callable[[], Any]]] = [
+        (store.objects_path, lambda: objects.extend(item.uid for item in store.read_objects())),
+        (store.listing_failures_path, store.read_listing_failures),
+        (store.config_path, store.read_config),
+    ]
+    for path in sorted((store.internal / "settings").glob("*.json")):
+        for stage in STAGES:
+            if path.name.startswith(f"{stage}-"):
+                digest = path.stem.removeprefix(f"{stage}-")
+                readers.append((path, partial(store.settings, stage, digest)))
+    damaged = set()
+    for path, read in readers:
+        try:
+            read()
+        except CorruptDatasetError as error:
+            damaged.add(path)
+            yield Problem(str(path.relative_to(store.root)), str(error).removeprefix(f"{path} "))
+    if store.objects_path not in damaged and objects != planned:
+        yield Problem(
+            str(store.objects_path.relative_to(store.root)),
+            "does not hold the plan's objects; delete it and run the same build again with its sources",
+        )
+    for shard in plan.shards:
+        for stage in STAGES:
+            path = store.commit_path(stage, shard.index)
+            if path.exists() and store.read_commit(stage, shard.index) is None:
+                what = "is damaged and proves nothing; the next run makes its shard anew"
+                yield Problem(str(path.relative_to(store.root)), what)
+
+
+def _mixed_settings(store: Store, plan: Plan) -> Iterator[Problem]:
+    """Find shards that were made unlike the others; null captions are not captions made otherwise."""
+    for stage, remedy in (
+        (RENDER, "build into another folder"),
+        (CAPTION, "write all captions anew with `mvcap caption DIR --recaption`"),
+    ):
+        commits = [store.read_commit(stage, shard.index) for shard in plan.shards]
+        counts = Counter(commit.settings for commit in commits if commit and not commit.uncaptioned)
+        if len(counts) > 1:
+            listed = ", ".join(f"{digest} ({count} shards)" for digest, count in counts.most_common())
+            what = f"the {stage} shards were made with {len(counts)} different settings"
+            yield Problem("data", f"{what}: {listed}; {remedy}")
 
 
 def _flaw(store: Store, shard: Shard, commit: Commit) -> str | None:
@@ -108,13 +164,19 @@ def _unfinished(store: Store, plan: Plan) -> Iterator[Problem]:
         yield Problem("data", f"{len(missing)} of {len(plan.shards)} shards are not committed: {listed}")
 
 
-def _changed_summaries(store: Store) -> Iterator[Problem]:
-    """Check the files that a finished build ends with against the checksums it kept."""
+def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:
+    """Check the files that a finished build ends with against the checksums it kept.
+
+    Contact sheets are drawn with each shard, so they count only while the commits are those of the build.
+    """
     marker = store.internal / "finished.json"
     if not marker.exists():
         return
     try:
-        expected_of = dict(json.loads(marker.read_bytes())["files"])
+        content = json.loads(marker.read_bytes())
+        expected_of = dict(content["files"])
+        if content["commits"] == store.digest(plan):
+            expected_of |= content.get("sheets", {})
     except (ValueError, KeyError, TypeError):
         yield Problem(str(marker.relative_to(store.root)), "is damaged; delete it and build again")
         return
@@ -130,11 +192,11 @@ def _foreign_files(store: Store, plan: Plan) -> Iterator[Problem]:
     """List what no commit and no build put there."""
     known = {store.root / name for name in KNOWN_FILES}
     for shard in plan.shards:
-        known.add(store.sheet_path(shard))
+        known |= {store.sheet_path(shard), store.target(RENDER, shard)}
         if (commit := store.read_commit(CAPTION, shard.index)) and commit.file:
             known.add(store.target(CAPTION, shard))
     for path in sorted(store.root.rglob("*")):
-        inside = path.is_relative_to(store.internal)
+        inside = path.is_relative_to(store.internal) and path.parent != store.views
         if path.is_file() and not inside and path not in known:
             what = (
                 "is a leftover of an attempt"

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvcap.commits import CAPTION, RENDER, StageName
+from mvcap.commits import CAPTION, RENDER, STAGES, UNCAPTIONED, StageName
 from mvcap.config import Config, settings_hash
 from mvcap.errors import NothingSurvivedError
-from mvcap.locks import Part, dataset_lock
+from mvcap.locks import Announce, Part, choosing, dataset_lock
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
 from pipelines import captioning, rendering
-from pipelines.captioning import UNCAPTIONED
 from pipelines.finish import Outcome, finish, survey
 from pipelines.ledger import Ledger
 from pipelines.planning import (
+    Listing,
     list_objects,
     plan_objects,
     refuse_changed_settings,
+    refuse_other_slices,
     require_writable,
     save_config,
     save_plan,
@@ -66,26 +67,94 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
     listing = list_objects(config) if request.render else None
     require_writable(request.out)
     with dataset_lock(store.internal, request.part) as announce:
-        plan = plan_objects(config, store.read_plan(), listing, store) if listing else store.require_plan()
         steps = _steps(config, request)
-        _refuse_changes(store, plan, steps, request)
-        todo = _todo(store, plan, steps, request)
-        if any(todo.values()):
-            _check_tools(config, request, todo)
-            announce()
-            if request.part is None:
-                store.clear_attempts()
-            if listing:
-                save_plan(store, plan, listing)
-            _save_settings(store, config, steps)
-            _run(config, store, plan, steps, todo, runner)
+        work = _choose(config, store, listing, request, steps)
+        _say_what_is_missing(store, work.plan, request, say)
+        if any(work.todo.values()):
+            _check_tools(config, request, work.todo)
+            with choosing(store.internal):
+                work = _choose(config, store, listing, request, steps)  # another slice may have been first
+                _record(config, store, listing, request, work, announce)
+            _run(config, store, work.plan, work.steps, work.todo, runner)
+        else:
+            _restore(config, store, listing, work)
+        plan = store.require_plan()  # another slice may have added objects
         outcome = survey(store, plan)
-        if outcome.complete and finish(store, plan, outcome, config):
+        if outcome.complete and finish(store, plan, outcome, _under_its_name(store, config)):
             say(f"wrote {request.out}")
     if outcome.complete and not outcome.views:
         counted = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.most_common())
         raise NothingSurvivedError(f"all {outcome.objects} objects failed: {counted}")
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a run is going to do."""
+
+    plan: Plan
+    steps: list[Step]
+    todo: Mapping[StageName, list[int]]
+
+
+def _choose(
+    config: Config, store: Store, listing: Listing | None, request: Request, steps: list[Step]
+) -> _Work:
+    """Decide what to do, from the disk as it is now, or refuse."""
+    plan = plan_objects(config, store.read_plan(), listing, store) if listing else store.require_plan()
+    _refuse_changes(store, plan, steps, request)
+    return _Work(plan, steps, _todo(store, plan, steps, request))
+
+
+def _record(
+    config: Config,
+    store: Store,
+    listing: Listing | None,
+    request: Request,
+    work: _Work,
+    announce: Announce,
+) -> None:
+    """Put plan and settings on disk before any work; slices choose one after another."""
+    hashes = {step.stage.name: store.remember_settings(step.stage.name, step.settings) for step in work.steps}
+    if request.part is None:
+        store.clear_attempts()
+    else:
+        refuse_other_slices(store, hashes, request.part)
+    announce(settings=hashes)
+    if listing:
+        save_plan(store, work.plan, listing)
+    save_config(store, config, hashes, ran=_ran(request))
+
+
+def _ran(request: Request) -> list[StageName]:
+    wanted: dict[StageName, bool] = {RENDER: request.render, CAPTION: request.caption}
+    return [stage for stage, ran in wanted.items() if ran]
+
+
+def _restore(config: Config, store: Store, listing: Listing | None, work: _Work) -> None:
+    """Write again what a finished dataset has lost of its own records; intact ones stay as they are."""
+    if listing and not (store.objects_path.exists() and store.listing_failures_path.exists()):
+        save_plan(store, work.plan, listing)
+    hashes = {step.stage.name: settings_hash(step.settings) for step in work.steps}
+    for step in work.steps:
+        commits = (store.read_commit(step.stage.name, shard.index) for shard in work.plan.shards)
+        if any(commit and commit.settings == step.stage.settings for commit in commits):
+            store.remember_settings(step.stage.name, step.settings)
+    if listing and not store.config_path.exists():
+        save_config(store, config, hashes, ran=STAGES)
+
+
+def _under_its_name(store: Store, config: Config) -> Config:
+    """Keep the dataset's name, which another configuration for the captions does not change."""
+    recorded = (store.read_config() or {"config": {}})["config"]
+    return config.model_copy(update={"name": recorded.get("name", config.name)})
+
+
+def _say_what_is_missing(store: Store, plan: Plan, request: Request, say: Callable[[str], None]) -> None:
+    if request.render:
+        return
+    if missing := sum(store.find_commit(RENDER, shard) is None for shard in plan.shards):
+        say(f"{missing} of {len(plan.shards)} shards are not rendered yet; `mvcap render` renders them")
 
 
 def _steps(config: Config, request: Request) -> list[Step]:
@@ -137,11 +206,6 @@ def _check_tools(config: Config, request: Request, todo: Mapping[StageName, list
         captioning.check_captioner(config)
     if todo.get(RENDER):
         rendering.check_renderer(config)
-
-
-def _save_settings(store: Store, config: Config, steps: list[Step]) -> None:
-    hashes = {str(step.stage.name): store.remember_settings(step.stage.name, step.settings) for step in steps}
-    save_config(store, config, hashes)
 
 
 def _run(

@@ -7,10 +7,12 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
+from captions.prompts import is_guided
 from captions.stage import Captioner, caption_views
 from mvcap import plugins
 from mvcap.commits import CAPTION
 from mvcap.config import Config, producing_settings, settings_hash
+from mvcap.errors import ConfigError
 from mvcap.records import CaptionedView, Rejected, View
 from mvcap.schema import SCHEMA_VERSION
 from pipelines.stages import Resources, Stage, Worker
@@ -65,11 +67,16 @@ def _limit_threads(count: int) -> None:
 
 
 def check_captioner(config: Config) -> None:
-    """Make sure, without loading it, that the captioner's model can be had.
+    """Make sure, without loading it, that the prompt is one and the captioner's model can be had.
 
     Raises:
-        ModelUnavailableError: it cannot.
+        ConfigError: the prompt is empty or holds another placeholder than the category's.
+        ModelUnavailableError: the model cannot be found or fetched.
     """
+    try:
+        is_guided(config.captions.prompt)
+    except ValueError as error:
+        raise ConfigError([f"captions.prompt: {error}"]) from error
     plugins.load("captions.backends", config.captions.backend).check(config.captions.options)
 
 

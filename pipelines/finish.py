@@ -3,11 +3,10 @@
 Everything here follows from the plan and the commit records; a finished dataset is left untouched.
 """
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,12 @@ class Outcome:
     done: int
     """Objects with at least one row."""
     views: int
+    uncaptioned: int
+    """Views whose captions are null."""
     failures: tuple[Rejected, ...]
     untrained_captions: bool
     complete: bool
-    """Every shard of the plan is committed."""
+    """Every shard of the plan is committed, and no two were captioned with different settings."""
 
     @property
     def reasons(self) -> Counter[str]:
@@ -51,9 +52,11 @@ def survey(store: Store, plan: Plan) -> Outcome:
         objects=sum(len(shard.uids) for shard in plan.shards) + len(listed),
         done=sum(len(commit.views) for commit in commits),
         views=sum(commit.rows for commit in commits),
+        uncaptioned=sum(commit.rows for commit in commits if commit.uncaptioned),
         failures=(*listed, *all_failures(store, plan)),
         untrained_captions=any(commit.made_by.get("untrained") for commit in commits),
-        complete=len(commits) == len(plan.shards),
+        complete=len(commits) == len(plan.shards)
+        and len({commit.settings for commit in commits if not commit.uncaptioned}) <= 1,
     )
 
 
@@ -64,38 +67,65 @@ def all_failures(store: Store, plan: Plan) -> list[Rejected]:
 
 
 def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
-    """Write what a complete dataset ends with; return whether anything had to be written."""
-    marker, commits = store.internal / "finished.json", _digest_of_commits(store, plan)
-    if _finished_for(marker) == commits:
+    """Write what a complete dataset ends with; return whether anything had to be written.
+
+    What is missing, or is not what was written last, is written anew.
+    """
+    marker = store.internal / "finished.json"
+    written, commits = _read_marker(marker), store.digest(plan)
+    sheets = written.sheets if written.commits == commits else {}
+    if written.commits == commits and _intact(store, plan, written):
         return False
     for shard in plan.shards:
-        if not store.sheet_path(shard).exists():
+        path = store.sheet_path(shard)
+        expected = sheets.get(str(path.relative_to(store.root)))
+        if not path.exists() or (expected and files.sha256_of(path) != expected):
             write_contact_sheet(store, shard)
     _write_objects(store, plan, outcome)
     _write_failures(store, outcome)
     write_card(store, plan, config)
-    checksums = {name: files.sha256_of(store.root / name) for name in SUMMARIES}
-    files.write_json(marker, {"commits": commits, "files": checksums})
+    content = {
+        "commits": commits,
+        "files": _checksums(store, [store.root / name for name in SUMMARIES]),
+        "sheets": _checksums(store, _sheets(store, plan)),
+    }
+    files.write_json(marker, content)
     return True
 
 
-def _finished_for(marker: Path) -> str | None:
-    """Read for which state of the commits everything was written; None where that cannot be told."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What was written last, and for which state of the commits."""
+
+    commits: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    sheets: Mapping[str, str] = field(default_factory=dict)
+
+
+def _read_marker(marker: Path) -> _Written:
+    """Read what was written last; nothing where that cannot be told."""
     try:
-        return str(json.loads(marker.read_bytes())["commits"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
+        content = json.loads(marker.read_bytes())
+        return _Written(str(content["commits"]), dict(content["files"]), dict(content.get("sheets", {})))
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        return _Written()
 
 
-def _digest_of_commits(store: Store, plan: Plan) -> str:
-    """Hash all that the files written here depend on."""
-    digest = hashlib.sha256(files.json_bytes(plan.to_json()))
-    for shard in plan.shards:
-        for stage in STAGES:
-            commit = store.read_commit(stage, shard.index)
-            facts = (stage, shard.index, commit.sha256, commit.generation) if commit else (stage, shard.index)
-            digest.update(repr(facts).encode())
-    return digest.hexdigest()
+def _intact(store: Store, plan: Plan, written: _Written) -> bool:
+    """Tell whether all that was written still stands; a marker without sheets is of an older version."""
+    expected = {**written.files, **written.sheets}
+    paths = [store.root / name for name in SUMMARIES] + (_sheets(store, plan) if written.sheets else [])
+    return all(path.exists() for path in paths) and _checksums(store, paths) == expected
+
+
+def _sheets(store: Store, plan: Plan) -> list[Path]:
+    """List the contact sheets: one for each shard that has rows."""
+    commits = {shard: store.read_commit(CAPTION, shard.index) for shard in plan.shards}
+    return [store.sheet_path(shard) for shard, commit in commits.items() if commit and commit.file]
+
+
+def _checksums(store: Store, paths: Iterable[Path]) -> dict[str, str]:
+    return {str(path.relative_to(store.root)): files.sha256_of(path) for path in paths}
 
 
 def _write_failures(store: Store, outcome: Outcome) -> None:

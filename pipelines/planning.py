@@ -1,22 +1,33 @@
 """From the configured sources to a plan on disk, and the refusal of whatever contradicts the old one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from mvcap import files, plugins
-from mvcap.commits import StageName
-from mvcap.config import Config, difference, settings_hash
-from mvcap.errors import ConfigChangedError, EmptyInputError, OutputError, UsageError
+from mvcap.commits import CAPTION, RENDER, UNCAPTIONED, StageName
+from mvcap.config import Config, SourceConfig, difference, settings_hash
+from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, OutputError, UsageError
+from mvcap.locks import Part, slices_at_work
 from mvcap.plan import Plan, extend_plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.storage import Store
 
 ADVICE = "Set them back, or build into another folder with --out."
+
+OWNED: dict[StageName, tuple[str, ...]] = {
+    RENDER: ("name", "seed", "sources", "plan", "render", "run"),
+    CAPTION: ("captions",),
+}
+"""Sections of the recorded configuration that a stage decides; it leaves the others as they are."""
+
+NAMED_OBJECTS = 5
+"""Changed objects that a refusal names one by one."""
 
 MOVABLE = frozenset({"asset", "name"})
 """Fields of an object that may change between runs: a folder of models may move."""
@@ -54,9 +65,18 @@ def list_objects(config: Config) -> Listing:
 def _nothing_found(config: Config, rejected: int) -> str:
     if not config.sources:
         return "0 objects: no source is configured; give --models FOLDER or --config NAME"
-    named = ", ".join(f"{section.source} ({section.options!r})" for section in config.sources)
+    named = ", ".join(_named(section) for section in config.sources)
     also = f"; {rejected} were named but do not exist" if rejected else ""
     return f"0 objects: nothing was found by {named}{also}"
+
+
+def _named(section: SourceConfig) -> str:
+    """Name a source and whatever of its options was set, in the words of the configuration."""
+    options = section.options
+    plain = (
+        options.model_dump(mode="json", exclude_defaults=True) if isinstance(options, BaseModel) else options
+    )
+    return " ".join([section.source, *(f"{name} {value}" for name, value in plain.items())])
 
 
 def plan_objects(config: Config, previous: Plan | None, listing: Listing, store: Store) -> Plan:
@@ -68,11 +88,33 @@ def plan_objects(config: Config, previous: Plan | None, listing: Listing, store:
     wanted = Plan(config.seed, config.plan.objects_per_shard, dict(config.plan.splits))
     if previous is None:
         return extend_plan(wanted, listing.objects)
-    _refuse("plan", _plan_settings(previous), _plan_settings(wanted))
-    for item in store.read_objects():
-        if now := listing.objects.get(item.uid):
-            _refuse("plan", _lasting_fields(item), _lasting_fields(now))
+    if changed := difference(_plan_settings(previous), _plan_settings(wanted)):
+        raise ConfigChangedError("plan", changed, ADVICE)
+    _refuse_changed_objects(_planned_objects(store), listing)
     return extend_plan(previous, listing.objects)
+
+
+def _planned_objects(store: Store) -> list[SelectedObject]:
+    """Read the planned objects where their file is there; `save_plan` replaces one that is lost."""
+    return store.read_objects() if store.objects_path.exists() else []
+
+
+def _refuse_changed_objects(planned: Iterable[SelectedObject], listing: Listing) -> None:
+    changed: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for item in planned:
+        now = listing.objects.get(item.uid)
+        if now and (fields := difference(_lasting_fields(item), _lasting_fields(now))):
+            changed[item.record.source_id] = fields
+    if changed:
+        named = {
+            f"{source_id}: {name}": values
+            for source_id, fields in list(changed.items())[:NAMED_OBJECTS]
+            for name, values in fields.items()
+        }
+        more = (
+            f"... and {len(changed) - NAMED_OBJECTS} more objects. " if len(changed) > NAMED_OBJECTS else ""
+        )
+        raise ConfigChangedError("plan", named, more + ADVICE)
 
 
 def _plan_settings(plan: Plan) -> dict[str, Any]:
@@ -84,18 +126,25 @@ def _lasting_fields(item: SelectedObject) -> dict[str, Any]:
     return {"category": item.category, **record}
 
 
-def _refuse(what: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    if changed := difference(old, new):
-        raise ConfigChangedError(what, changed, ADVICE)
-
-
 def save_plan(store: Store, plan: Plan, listing: Listing) -> None:
-    """Write the plan unless it stands on disk already, objects that vanished from the sources included."""
-    objects = {item.uid: item for item in store.read_objects()} | listing.objects
+    """Write the plan unless it stands on disk already, objects that vanished from the sources included.
+
+    Raises:
+        CorruptDatasetError: an object of the plan is neither on disk nor in the sources any more.
+    """
+    planned = {item.uid: item for item in _planned_objects(store)}
+    objects = planned | listing.objects
+    uids = [uid for shard in plan.shards for uid in shard.uids]
+    if lost := [uid for uid in uids if uid not in objects]:
+        raise CorruptDatasetError(
+            f"{store.objects_path} is lost, and the sources no longer name {len(lost)} of the plan's objects "
+            f"(the first is {lost[0]}); build with the sources the dataset was begun with"
+        )
     unchanged = (
         store.read_plan() == plan
+        and store.listing_failures_path.exists()
         and tuple(store.read_listing_failures()) == listing.rejected
-        and all(objects[item.uid] == item for item in store.read_objects())
+        and {uid: objects[uid] for uid in uids} == planned
     )
     if not unchanged:
         store.write_plan(plan, objects.values(), listing.rejected)
@@ -123,14 +172,56 @@ def refuse_changed_settings(
         commit = store.read_commit(stage, shard.index)
         if commit and commit.settings not in fine:
             changed = difference(store.settings(stage, commit.settings), settings)
-            raise ConfigChangedError(stage, changed, advice)
+            raise ConfigChangedError(stage, changed, _schema_advice(changed) or advice)
 
 
-def save_config(store: Store, config: Config, hashes: dict[str, str]) -> None:
-    """Keep the resolved configuration, with a hash for each stage, for people and for later commands."""
-    content = {"config": config.model_dump(mode="json"), "stages": hashes}
+def _schema_advice(changed: Mapping[str, tuple[Any, Any]]) -> str | None:
+    """Advise where no setting can be set back, because the version of mvcap decides."""
+    if "schema" not in changed:
+        return None
+    then, now = changed["schema"]
+    return (
+        f"This mvcap writes schema {now}, which no setting changes: build into another folder with --out, "
+        f"or go on with the mvcap that wrote schema {then}."
+    )
+
+
+def refuse_other_slices(store: Store, chosen: Mapping[StageName, str], part: Part) -> None:
+    """Refuse settings other than those that a slice at work has chosen; call it inside `locks.choosing`.
+
+    Raises:
+        ConfigChangedError: with every setting that differs, and who is at work.
+    """
+    for slice_ in slices_at_work(store.internal, part):
+        for stage, digest in chosen.items():
+            other = slice_.get("settings", {}).get(stage, digest)
+            if other != digest and UNCAPTIONED not in (other, digest):
+                changed = difference(store.settings(stage, other), store.settings(stage, digest))
+                who = f"process {slice_.get('pid')} on {slice_.get('host')}"
+                advice = f"Another slice ({who}) is at work with them: choose the same, or wait for its end."
+                raise ConfigChangedError(stage, changed, advice)
+
+
+def save_config(
+    store: Store, config: Config, hashes: Mapping[StageName, str], *, ran: Iterable[StageName]
+) -> None:
+    """Keep the resolved configuration, with a hash for each stage, for people and for later commands.
+
+    Args:
+        ran: stages whose sections are replaced; the others stay as recorded, where they are.
+    """
+    previous = store.read_config() or {"config": {}, "stages": {}}
+    present = config.model_dump(mode="json")
+    ran = set(ran)
+    owned = {name for stage in ran for name in OWNED[stage]}
+    merged = {
+        name: value if name in owned else previous["config"].get(name, value)
+        for name, value in present.items()
+    }
+    own = {stage: digest for stage, digest in hashes.items() if stage in ran}
+    content = {"config": merged, "stages": {**hashes, **previous["stages"], **own}}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
-    path = store.internal / "config.yaml"
+    path = store.config_path
     if not path.exists() or path.read_bytes() != text:
         files.write_bytes(path, text)
 
@@ -140,11 +231,12 @@ def saved_settings(store: Store) -> dict[str, Any]:
 
     Raises:
         OutputError: the folder holds none.
+        CorruptDatasetError: it is damaged.
     """
-    path = store.internal / "config.yaml"
-    if not path.exists():
-        raise OutputError(f"{store.root} is not a dataset of mvcap: it has no {path.relative_to(store.root)}")
-    return dict(yaml.safe_load(path.read_bytes())["config"])
+    if (content := store.read_config()) is None:
+        place = store.config_path.relative_to(store.root)
+        raise OutputError(f"{store.root} is not a dataset of mvcap: it has no {place}")
+    return dict(content["config"])
 
 
 def require_writable(folder: Path) -> None:

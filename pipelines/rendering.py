@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from mvcap.config import Config, producing_settings
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import SCHEMA_VERSION
 from pipelines.stages import Stage
+from render.backgrounds import Backgrounds, fingerprint
 from render.job import Renderer
 from render.stage import make_scene, render_objects
 
@@ -27,20 +29,7 @@ class RenderWorker:
         return {"name": self._config.render.backend, **self._renderer.versions()}
 
     def __call__(self, records: Iterable[SelectedObject]) -> Iterator[View | Rejected]:
-        render = self._config.render
-        return render_objects(
-            records,
-            self._renderer,
-            seed=self._config.seed,
-            views=render.views,
-            **scene_arguments(self._config),
-            background=render.background,
-            distance=render.camera.distance,
-            margin=render.camera.margin,
-            image_format=render.image.format,
-            quality=render.image.quality,
-            keep_alpha=render.image.keep_alpha,
-        )
+        return render_objects(records, self._renderer, **stage_arguments(self._config))
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +38,30 @@ class RenderWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._renderer.close()
+
+
+def stage_arguments(config: Config) -> dict[str, Any]:
+    """Return what `render.stage.render_objects` takes.
+
+    Raises:
+        UsageError: the folder of backgrounds holds none.
+    """
+    render = config.render
+    return {
+        "seed": config.seed,
+        "views": render.views,
+        **scene_arguments(config),
+        "background": render.background,
+        "backgrounds": open_backgrounds(config),
+        "law": render.camera.law,
+        "elevation_deg": render.camera.elevation_deg,
+        "distance": render.camera.distance,
+        "distance_jitter": render.camera.distance_jitter,
+        "margin": render.camera.margin,
+        "image_format": render.image.format,
+        "quality": render.image.quality,
+        "keep_alpha": render.image.keep_alpha,
+    }
 
 
 def scene_arguments(config: Config) -> dict[str, Any]:
@@ -63,6 +76,16 @@ def scene_arguments(config: Config) -> dict[str, Any]:
         "samples": render.samples,
         "view_transform": render.view_transform,
     }
+
+
+def open_backgrounds(config: Config) -> Backgrounds | None:
+    """Open the folder of pictures that stand behind the objects, if there is one.
+
+    Raises:
+        UsageError: it is missing, cannot be read, or holds no picture.
+    """
+    folder = config.render.backgrounds
+    return Backgrounds.open(Path(folder), seed=config.seed) if folder is not None else None
 
 
 def open_renderer(config: Config) -> Renderer:
@@ -85,8 +108,16 @@ def check_renderer(config: Config) -> Mapping[str, str]:
 
 
 def render_settings(config: Config) -> dict[str, Any]:
-    """Return everything that decides the pixels and rows of the render stage."""
-    return {"seed": config.seed, "schema": SCHEMA_VERSION, **producing_settings(config.render)}
+    """Return everything that decides the pixels and rows of the render stage.
+
+    Raises:
+        UsageError: the folder of backgrounds holds none, or one that is no picture.
+    """
+    settings = {"seed": config.seed, "schema": SCHEMA_VERSION, **producing_settings(config.render)}
+    if config.render.backgrounds is not None:
+        behind = fingerprint(Path(config.render.backgrounds))
+        settings |= {f"backgrounds.{name}": value for name, value in behind.items()}
+    return settings
 
 
 def render_stage(config: Config, settings: str) -> Stage[SelectedObject, View]:

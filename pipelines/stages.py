@@ -63,7 +63,7 @@ class ShardReport:
 
 
 class Observer(Protocol):
-    """Hears of progress; called from the runner's own thread."""
+    """Hears of progress; called from one thread, which need not be the one that called `Runner.run`."""
 
     def advance(self, stage: StageName, records: int) -> None:
         """Count records that a worker has put out, before their shard is committed."""

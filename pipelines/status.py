@@ -19,7 +19,8 @@ def dataset_status(root: Path) -> dict[str, Any]:
     outcome = survey(store, plan)
     stages = {}
     for stage in STAGES:
-        commits = [commit for shard in plan.shards if (commit := store.find_commit(stage, shard))]
+        found = [commit for shard in plan.shards if (commit := store.find_commit(stage, shard))]
+        commits = [commit for commit in found if not commit.uncaptioned]
         seconds = sum(commit.seconds for commit in commits)
         rows = sum(commit.rows for commit in commits)
         stages[stage] = {
@@ -29,11 +30,12 @@ def dataset_status(root: Path) -> dict[str, Any]:
         }
     return {
         "dataset": str(root),
-        "complete": outcome.complete,
+        "complete": outcome.complete and not outcome.uncaptioned,
         "shards": len(plan.shards),
         "objects": outcome.objects,
         "objects_done": outcome.done,
         "views": outcome.views,
+        "uncaptioned_views": outcome.uncaptioned,
         "stages": stages,
         "failures": dict(outcome.reasons),
         "untrained_captions": outcome.untrained_captions,
@@ -52,6 +54,8 @@ def describe(state: dict[str, Any]) -> str:
         lines.append(
             f"  {name:8} {stage['shards_done']} of {state['shards']} shards, {stage['views']} views{speed}"
         )
+    if state["uncaptioned_views"]:
+        lines.append(f"  no caption yet: {state['uncaptioned_views']} views; `mvcap caption` writes them")
     for reason, count in state["failures"].items():
         lines.append(f"  failed   {count} x {reason}")
     return "\n".join(lines)

@@ -56,7 +56,8 @@ def find_problem(asset: str, *, max_bytes: int, max_vertices: int) -> AssetProbl
     except AssetProblem as problem:
         return problem
     except OSError as error:
-        return AssetProblem(BAD_ASSET, f"{path.name} cannot be read: {error.strerror}")
+        name = Path(error.filename).name if error.filename else path.name  # it may be a file that it names
+        return AssetProblem(BAD_ASSET, f"{name} cannot be read: {error.strerror}")
     return None
 
 

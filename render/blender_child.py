@@ -90,11 +90,16 @@ class Studio:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self.scene = bpy.context.scene
         self.resolution = settings["resolution"]
-        self.picture = PictureFile()
+        sampling = settings["sampling"]
+        self.painted = settings["light"] if sampling["shading"] == "painted" else None
+        linear = sampling["oversampling"] != [1]
+        self.picture = LinearFile() if linear else PictureFile()
         set_render_settings(self.scene, settings, self.picture.path)
-        set_sampling(self.scene.cycles, settings["sampling"])
+        set_sampling(self.scene.cycles, sampling)
+        if linear:
+            render_sub_pixels(self.scene)
         self.camera = add_camera(self.scene, settings)
-        self.world = add_light(self.scene, settings["light"])
+        self.world = add_light(self.scene, settings["light"], painted=self.painted is not None)
         self.kept = {block.as_pointer() for block in blocks()}
 
     def load(self, request: Message) -> tuple[Message, bytes]:
@@ -108,6 +113,8 @@ class Studio:
         nonfinite = sum(delete_nonfinite_vertices(mesh) for mesh in bpy.data.meshes)
         missing = detach_missing_textures(path.parent)
         show_vertex_colours()
+        if self.painted:
+            paint_light(self.painted)
         triangles, size, vertices = self.normalise(request["rotation"])
         facts = {"triangles": triangles, "vertices": len(vertices), "nonfinite_vertices": nonfinite}
         reply = {"kind": "loaded", "size": size, "missing_textures": missing, **facts}
@@ -143,12 +150,12 @@ class Studio:
         return triangles, size, evaluated_vertices()[1]
 
     def view(self, request: Message) -> tuple[Message, bytes]:
-        """Render the pixels inside the border, as a PNG."""
+        """Render the pixels inside the border: as a PNG, or as linear sub-pixels."""
         pose = request["camera_to_world"]
         self.camera.matrix_world = Matrix([pose[row : row + 4] for row in (0, 4, 8, 12)])
-        set_border(self.scene.render, request["border"], self.resolution)
+        set_border(self.scene.render, request["border"], self.resolution, request["oversampling"])
         bpy.ops.render.render(write_still=True)
-        return {"kind": "picture"}, self.picture.take()
+        return self.picture.take()
 
 
 class PictureFile:
@@ -158,12 +165,28 @@ class PictureFile:
         self.descriptor = os.memfd_create("picture")
         self.path = f"/proc/self/fd/{self.descriptor}"
 
-    def take(self) -> bytes:
+    def take(self) -> tuple[Message, bytes]:
         """Return what was written last, and empty the file."""
         length = os.fstat(self.descriptor).st_size
         content = os.pread(self.descriptor, length, 0)
         os.ftruncate(self.descriptor, 0)
-        return content
+        return {"kind": "picture"}, content
+
+
+class LinearFile(PictureFile):
+    """The same for an EXR of linear half floats, which Blender itself reads back."""
+
+    def take(self) -> tuple[Message, bytes]:
+        image = bpy.data.images.load(self.path)
+        image.colorspace_settings.name = "Non-Color"
+        image.alpha_mode = "CHANNEL_PACKED"
+        width, height = image.size
+        pixels = np.empty(width * height * 4, dtype=np.float32)
+        image.pixels.foreach_get(pixels)
+        bpy.data.images.remove(image)
+        os.ftruncate(self.descriptor, 0)
+        rows = pixels.reshape(height, width, 4)[::-1]  # Blender counts rows from below
+        return {"kind": "linear", "width": width, "height": height}, rows.astype("<f2").tobytes()
 
 
 def set_render_settings(scene: Any, settings: Message, picture_path: str) -> None:
@@ -196,18 +219,28 @@ def set_sampling(cycles: Any, sampling: Message) -> None:
     cycles.samples = sampling["samples"]
     cycles.seed, cycles.use_animated_seed = 0, False
     cycles.use_adaptive_sampling = False
-    cycles.use_denoising = True
-    cycles.denoiser = "OPENIMAGEDENOISE"
-    cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
-    cycles.denoising_quality = sampling["denoiser_quality"]
-    cycles.denoising_prefilter = sampling["denoiser_prefilter"]
-    cycles.denoising_use_gpu = False
+    cycles.use_denoising = sampling["denoiser_quality"] is not None
+    if cycles.use_denoising:
+        cycles.denoiser = "OPENIMAGEDENOISE"
+        cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
+        cycles.denoising_quality = sampling["denoiser_quality"]
+        cycles.denoising_prefilter = sampling["denoiser_prefilter"]
+        cycles.denoising_use_gpu = False
     cycles.diffuse_bounces = sampling["diffuse_bounces"]
     cycles.glossy_bounces = sampling["glossy_bounces"]
     cycles.transparent_max_bounces = sampling["transparent_bounces"]
+    cycles.min_transparent_bounces = sampling["transparent_bounces"]  # none of them left to chance
     cycles.transmission_bounces = sampling["transmission_bounces"]
     cycles.pixel_filter_type = "BLACKMAN_HARRIS"
     cycles.filter_width = sampling["filter_width_px"]
+
+
+def render_sub_pixels(scene: Any) -> None:
+    """Keep each sub-pixel to itself, in linear light; the parent filters them into pixels."""
+    scene.render.image_settings.file_format = "OPEN_EXR"
+    scene.render.image_settings.color_depth = "16"
+    scene.render.image_settings.exr_codec = "NONE"
+    scene.cycles.pixel_filter_type = "BOX"
 
 
 def add_camera(scene: Any, settings: Message) -> Any:
@@ -221,15 +254,136 @@ def add_camera(scene: Any, settings: Message) -> Any:
     return camera
 
 
-def add_light(scene: Any, rig: Message) -> Any:
+def add_light(scene: Any, rig: Message, *, painted: bool) -> Any:
+    """Light the scene; of painted light only the first sun is real, a point in the sky."""
     world = scene.world = bpy.data.worlds.new("world")
     world.use_nodes = True
     background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
     background.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
-    background.inputs["Strength"].default_value = rig["ambient"]
-    for lamp in rig["lamps"]:
+    background.inputs["Strength"].default_value = 0.0 if painted else rig["ambient"]
+    if painted:
+        world.cycles.sampling_method = "NONE"
+        scene.cycles.max_bounces = scene.cycles.diffuse_bounces = scene.cycles.glossy_bounces = 0
+        scene.cycles.light_sampling_threshold = 0.0
+    for lamp in [sun | {"angle_deg": 0.0} for sun in real_suns(rig)] if painted else rig["lamps"]:
         scene.collection.objects.link(make_sun(lamp) if lamp["kind"] == "sun" else make_ceiling(lamp))
     return world
+
+
+def real_suns(rig: Message) -> list[Message]:
+    """Return the lamps of a painted rig that cast shadows: its first sun, where it has one."""
+    return [lamp for lamp in rig["lamps"] if lamp["kind"] == "sun"][:1]
+
+
+def paint_light(rig: Message) -> None:
+    """Add to every material what the world and the lamps that are not real would reflect off it.
+
+    The radiance of a diffuse surface of colour c and normal n is c (ambient + sum of E max(0, n l) / pi
+    over suns of irradiance E + L (1 + n_z) / 2 under a ceiling of radiance L): no occlusion, no noise.
+    Metals, which have no diffuse colour, reflect about as much of an even world.
+    """
+    for material in bpy.data.materials:
+        if material.use_nodes:
+            material.cycles.emission_sampling = "NONE"
+            for node in [node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"]:
+                paint_surface(material.node_tree, node, rig)
+    for item in bpy.data.objects:
+        # Rays that look for light would find the paint on other surfaces, and bring the noise back.
+        item.visible_diffuse = item.visible_glossy = False
+
+
+def paint_surface(tree: Any, surface: Any, rig: Message) -> None:
+    """Put the painted light into a surface's emission, on top of what it emits by itself."""
+    colour = socket_value(tree, surface.inputs["Base Color"])
+    if (opacity := even_opacity(surface)) < 1.0:
+        paint_glass(tree, surface, rig, colour, opacity)
+        return
+    own = vector_math(tree, "SCALE", socket_value(tree, surface.inputs["Emission Color"]))
+    connect(tree, socket_value(tree, surface.inputs["Emission Strength"]), own.inputs["Scale"])
+    lit = vector_math(tree, "SCALE", colour)
+    connect(tree, painted_radiance(tree, surface, rig, real_suns(rig)), lit.inputs["Scale"])
+    total = vector_math(tree, "ADD", lit.outputs[0], own.outputs[0])
+    tree.links.new(total.outputs[0], surface.inputs["Emission Color"])
+    for link in list(surface.inputs["Emission Strength"].links):
+        tree.links.remove(link)
+    surface.inputs["Emission Strength"].default_value = 1.0
+
+
+def even_opacity(surface: Any) -> float:
+    """Return how much of what lies behind a surface it hides, where that is the same all over: 1 hides all.
+
+    Refracting glass has no opacity of its own: clear glass is given a quarter.
+    """
+    alpha, transmission = surface.inputs["Alpha"], surface.inputs["Transmission Weight"]
+    opacity = 1.0 if alpha.links else float(alpha.default_value)
+    return opacity if transmission.links else opacity * (1.0 - 0.75 * float(transmission.default_value))
+
+
+def paint_glass(tree: Any, surface: Any, rig: Message, colour: Any, opacity: float) -> None:
+    """Replace an evenly see-through surface by paint and transparency alone, its sun painted as well.
+
+    A path through a surface that also scatters light is chosen by chance, which is noise.
+    """
+    lit = vector_math(tree, "SCALE", colour)
+    connect(tree, painted_radiance(tree, surface, rig, []), lit.inputs["Scale"])
+    paint, clear = tree.nodes.new("ShaderNodeEmission"), tree.nodes.new("ShaderNodeBsdfTransparent")
+    tree.links.new(lit.outputs[0], paint.inputs["Color"])
+    mix = tree.nodes.new("ShaderNodeMixShader")
+    mix.inputs["Fac"].default_value = opacity
+    tree.links.new(clear.outputs[0], mix.inputs[1])
+    tree.links.new(paint.outputs[0], mix.inputs[2])
+    for link in list(surface.outputs[0].links):
+        tree.links.new(mix.outputs[0], link.to_socket)
+
+
+def painted_radiance(tree: Any, surface: Any, rig: Message, real: list[Message]) -> Any:
+    """Return a socket with the radiance that a white surface reflects of the lamps that are not real."""
+    linked = surface.inputs["Normal"].links
+    normal = linked[0].from_socket if linked else tree.nodes.new("ShaderNodeNewGeometry").outputs["Normal"]
+    total: Any = rig["ambient"]
+    for lamp in [lamp for lamp in rig["lamps"] if lamp not in real]:
+        sun = lamp["kind"] == "sun"
+        towards = Vector(lamp["towards"] if sun else (0.0, 0.0, 1.0)).normalized()
+        cosine = vector_math(tree, "DOT_PRODUCT", normal, tuple(towards)).outputs["Value"]
+        if sun:
+            shade = math(tree, "MULTIPLY", math(tree, "MAXIMUM", cosine, 0.0), lamp["irradiance"] / np.pi)
+        else:
+            radiance = lamp["power_w"] / (np.pi * lamp["side"] ** 2)
+            shade = math(tree, "MULTIPLY", math(tree, "ADD", cosine, 1.0), radiance / 2)
+        total = math(tree, "ADD", shade, total)
+    return total
+
+
+def socket_value(tree: Any, socket: Any) -> Any:
+    """Return what feeds an input: the socket linked to it, or its own constant."""
+    if socket.links:
+        return socket.links[0].from_socket
+    value = socket.default_value
+    return float(value) if isinstance(value, float) else tuple(value)[:3]
+
+
+def vector_math(tree: Any, operation: str, *values: Any) -> Any:
+    node = tree.nodes.new("ShaderNodeVectorMath")
+    node.operation = operation
+    for value, socket in zip(values, node.inputs, strict=False):
+        connect(tree, value, socket)
+    return node
+
+
+def math(tree: Any, operation: str, *values: Any) -> Any:
+    node = tree.nodes.new("ShaderNodeMath")
+    node.operation = operation
+    for value, socket in zip(values, node.inputs, strict=False):
+        connect(tree, value, socket)
+    return node.outputs[0]
+
+
+def connect(tree: Any, value: Any, socket: Any) -> None:
+    """Feed an input from another node's output, or by a constant."""
+    if isinstance(value, bpy.types.NodeSocket):
+        tree.links.new(value, socket)
+    else:
+        socket.default_value = value
 
 
 def make_sun(lamp: Message) -> Any:
@@ -358,10 +512,11 @@ def show_vertex_colours() -> None:
             mesh.materials.append(material)
 
 
-def set_border(render: Any, border: list[int], resolution: int) -> None:
+def set_border(render: Any, border: list[int], resolution: int, oversampling: int) -> None:
     """Restrict rendering to whole pixels; Blender counts y from below and cuts fractions off."""
+    render.resolution_x = render.resolution_y = resolution * oversampling
     x_min, y_min, x_max, y_max = border
-    inside = 0.25 / resolution  # keeps float32 rounding on the right side of the cut
+    inside = 0.25 / render.resolution_x  # keeps float32 rounding on the right side of the cut
     render.border_min_x, render.border_max_x = x_min / resolution + inside, x_max / resolution + inside
     render.border_min_y = (resolution - y_max) / resolution + inside
     render.border_max_y = (resolution - y_min) / resolution + inside

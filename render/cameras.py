@@ -10,13 +10,13 @@ Frames and units, everywhere in this room:
 Azimuth 0 is +X and grows counter-clockwise towards +Y; elevation 90 is straight above.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, radians, sin
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvcap.records import Camera
+from mvcap.records import Camera, CameraLaw
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 PixelRect = tuple[int, int, int, int]
@@ -25,10 +25,12 @@ PixelRect = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Viewpoint:
-    """The direction from which an object is seen."""
+    """From where an object is seen."""
 
     azimuth_deg: float
     elevation_deg: float
+    distance_factor: float = 1.0
+    """Of the camera's distance; below 1 as far as the object stays in frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,40 @@ class Intrinsics:
         return self.resolution / (2 * self.focal_px)
 
 
+def draw_viewpoints(
+    law: CameraLaw,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    elevation_deg: float,
+    distance_jitter: float,
+) -> list[Viewpoint]:
+    """Spread viewpoints over the upper hemisphere by one of the laws.
+
+    Args:
+        law: of `hemisphere` and `angle` the first n of many equal the n of few; `ring` and `hammersley`
+            are even for their own count only.
+        elevation_deg: of a `ring`, in [0, 90].
+        distance_jitter: j in [0, 0.5] draws each distance factor from [1 - j, 1 + j], in a stream of its
+            own: the directions do not depend on it.
+    """
+    [jitter] = rng.spawn(1)
+    match law:
+        case "hemisphere":
+            viewpoints = hemisphere_viewpoints(count, rng)
+        case "angle":
+            viewpoints = angle_viewpoints(count, rng)
+        case "ring":
+            viewpoints = ring_viewpoints(count, rng, elevation_deg)
+        case "hammersley":
+            viewpoints = hammersley_viewpoints(count, rng)
+    factors = 1 + distance_jitter * jitter.uniform(-1, 1, count)  # (count,)
+    return [
+        replace(viewpoint, distance_factor=float(factor))
+        for viewpoint, factor in zip(viewpoints, factors, strict=True)
+    ]
+
+
 def hemisphere_viewpoints(count: int, rng: np.random.Generator) -> list[Viewpoint]:
     """Draw directions on the upper hemisphere, uniform by area.
 
@@ -55,7 +91,40 @@ def hemisphere_viewpoints(count: int, rng: np.random.Generator) -> list[Viewpoin
     two numbers from `rng`, so that the first n of many equal the n of few.
     """
     heights, turns = rng.random((count, 2)).T  # (count,), (count,)
-    elevations_deg = np.degrees(np.arcsin(heights))
+    return make_viewpoints(turns, np.degrees(np.arcsin(heights)))
+
+
+def angle_viewpoints(count: int, rng: np.random.Generator) -> list[Viewpoint]:
+    """Draw directions uniform in azimuth and in elevation: dense around the zenith."""
+    quarters, turns = rng.random((count, 2)).T  # (count,), (count,)
+    return make_viewpoints(turns, 90 * quarters)
+
+
+def ring_viewpoints(count: int, rng: np.random.Generator, elevation_deg: float) -> list[Viewpoint]:
+    """Space directions evenly around the object at one elevation, from a random start."""
+    turns = (np.arange(count) / max(count, 1) + rng.random()) % 1  # (count,)
+    return make_viewpoints(turns, np.full(count, elevation_deg))
+
+
+def hammersley_viewpoints(count: int, rng: np.random.Generator) -> list[Viewpoint]:
+    """Spread directions by the Hammersley set, evenly by area, shifted at random in height and azimuth.
+
+    The shift (Cranley and Patterson 1976) wraps around, so that any object gets a set as even as any
+    other's, and elevations of its own.
+    """
+    height_shift, turn_shift = rng.random(2)
+    heights = (np.arange(count) / max(count, 1) + height_shift) % 1  # (count,)
+    turns = (np.array([radical_inverse(index) for index in range(count)]) + turn_shift) % 1  # (count,)
+    return make_viewpoints(turns, np.degrees(np.arcsin(heights)))
+
+
+def radical_inverse(index: int) -> float:
+    """Mirror a number's binary digits at the point: 1, 2, 3 become 0.5, 0.25, 0.75 (van der Corput)."""
+    return int(f"{index:032b}"[::-1], 2) / 2**32
+
+
+def make_viewpoints(turns: Floats, elevations_deg: Floats) -> list[Viewpoint]:
+    """Pair azimuths, (N,) in turns, with (N,) elevations."""
     return [
         Viewpoint(azimuth_deg=360 * float(turn), elevation_deg=float(elevation_deg))
         for turn, elevation_deg in zip(turns, elevations_deg, strict=True)
@@ -107,9 +176,13 @@ def fitting_distance(points: Floats, rotation: Floats, intrinsics: Intrinsics, m
 def fitted_camera(
     viewpoint: Viewpoint, points: Floats, intrinsics: Intrinsics, *, distance: float, margin: float
 ) -> Camera:
-    """Place a camera at `distance`, or as much further away as the object needs to be wholly in frame."""
+    """Place a camera at `distance`, or as much further away as the object needs to be wholly in frame.
+
+    The viewpoint's factor scales what results, and never brings the object out of frame.
+    """
     fitting = fitting_distance(points, look_at_rotation(viewpoint), intrinsics, margin)
-    return make_camera(viewpoint, max(distance, fitting), intrinsics)
+    wanted = viewpoint.distance_factor * max(distance, fitting)
+    return make_camera(viewpoint, max(wanted, fitting), intrinsics)
 
 
 def make_camera(viewpoint: Viewpoint, distance: float, intrinsics: Intrinsics) -> Camera:

@@ -8,6 +8,7 @@ Blender binary prints to the same pipe before it runs any script. The conversati
     parent  {"kind": "setup", ...}      child {"kind": "done"}         once, before the first object
     parent  {"kind": "load", ...}       child {"kind": "loaded", ...}  payload: float32 (N, 3) vertices
     parent  {"kind": "view", ...}       child {"kind": "picture"}      payload: a PNG of the border's pixels
+                                     or child {"kind": "linear", ...}  payload: float16 (h, w, 4) sub-pixels
     at any request                      child {"kind": "failed", "message", "traceback"}
 
 `render/blender_child.py` holds the other end and imports nothing of ours; its tests keep the two in step.
@@ -128,6 +129,9 @@ class Renderer(Protocol):
     def render(self, job: RenderJob) -> list[RenderedView]:
         """Return one picture for each viewpoint, in order.
 
+        What a renderer finds out about an object, such as the sampling it needs, it may take from the
+        first viewpoint only: any other view is reproduced from that one and its own.
+
         Raises:
             RenderFailed: this object has no pictures; the renderer is ready for the next one.
         """
@@ -158,9 +162,10 @@ def load_message(job: RenderJob) -> Message:
     return {"kind": "load", "asset": job.asset, "rotation": rotation}
 
 
-def view_message(camera: Camera, border: PixelRect) -> Message:
-    """Ask for the pixels inside `border` of one picture."""
-    return {"kind": "view", "camera_to_world": list(camera.camera_to_world), "border": list(border)}
+def view_message(camera: Camera, border: PixelRect, oversampling: int) -> Message:
+    """Ask for the pixels inside `border` of one picture, each as so many by so many sub-pixels."""
+    pose = list(camera.camera_to_world)
+    return {"kind": "view", "camera_to_world": pose, "border": list(border), "oversampling": oversampling}
 
 
 def encode_message(message: Mapping[str, Any], payload: bytes = b"") -> bytes:

@@ -1,17 +1,21 @@
 """The rendering stage: SelectedObject -> its Views, or one Rejected."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mvcap.errors import BAD_VIEWS, EMPTY_RENDER, UnknownNameError
+from mvcap.errors import BAD_VIEWS, EMPTY_RENDER, UnknownNameError, UsageError
+from mvcap.files import sha256_of
 from mvcap.plan import stable_hash
-from mvcap.records import Rejected, SelectedObject, View
-from render.cameras import hemisphere_viewpoints
+from mvcap.records import CameraLaw, Rejected, SelectedObject, View
+from render.backgrounds import Backgrounds
+from render.cameras import draw_viewpoints
 from render.encoding import ImageEncoder
-from render.image_checks import REASONS, Flaw, find_flaw, foreground_fraction
+from render.image_checks import REASONS, Flaw, find_flags, find_flaw, foreground_fraction
 from render.job import RenderedView, Renderer, RenderFailed, RenderJob, SceneSettings
 from render.lights import RIGS
 from render.presets import PRESETS
@@ -31,15 +35,20 @@ def render_objects(
     light: str,
     view_transform: str,
     background: str,
+    backgrounds: Backgrounds | None,
     lens_mm: float,
     sensor_mm: float,
+    law: CameraLaw,
+    elevation_deg: float,
     distance: float,
+    distance_jitter: float,
     margin: float,
     image_format: str,
     quality: int,
     keep_alpha: bool,
+    only_view: int | None = None,
 ) -> Iterator[View | Rejected]:
-    """Render every object, in order, from its own random viewpoints.
+    """Render every object, in order, from its own viewpoints.
 
     Yields, for each object, one record per view (a `View`, or a `Rejected` where that picture is flawed),
     or exactly one `Rejected` for the whole object where it failed or no picture is good.
@@ -49,11 +58,15 @@ def render_objects(
         views: pictures of each object.
         resolution: width and height in pixels.
         samples: per pixel; the preset's own number where None.
-        background: `#rrggbb`, behind the object.
+        background: `#rrggbb`, behind the object where there are no `backgrounds`.
+        law: how the viewpoints are spread over the upper hemisphere.
+        elevation_deg: of the law `ring`.
         distance: of the cameras from the origin, in object units; more where an object needs it.
+        distance_jitter: share by which each distance varies, in [0, 0.5].
         margin: share of the half frame that stays free around the object.
         image_format: `jpeg` or `png`; `keep_alpha` needs `png`.
         quality: of a JPEG, 1 to 100.
+        only_view: render this one of each object's views, as it is among all of them.
 
     Raises:
         UnknownNameError: there is no such light or preset; raised by the call, not by the iterator.
@@ -68,37 +81,82 @@ def render_objects(
         view_transform=view_transform,
     )
     encoder = ImageEncoder(format=image_format, quality=quality, background=background, keep_alpha=keep_alpha)
-    jobs = (
-        (selected, make_job(selected, seed=seed, views=views, distance=distance, margin=margin, scene=scene))
-        for selected in objects
+    finish = Finish(encoder, backgrounds)
+    # A renderer may tune itself to an object by the first viewpoint: view 0 is always among the rendered.
+    rendered = list(range(views)) if only_view is None else sorted({0, only_view})
+    positions = {index: at for at, index in enumerate(rendered) if only_view in (None, index)}
+
+    def make_job(selected: SelectedObject) -> RenderJob:
+        viewpoints = draw_viewpoints(
+            law,
+            views,
+            np.random.default_rng([seed, stable_hash(selected.uid)]),
+            elevation_deg=elevation_deg,
+            distance_jitter=distance_jitter,
+        )
+        return RenderJob(
+            uid=selected.uid,
+            asset=selected.record.asset,
+            rotation=selected.record.rotation,
+            viewpoints=tuple(viewpoints[index] for index in rendered),
+            distance=distance,
+            margin=margin,
+            scene=scene,
+        )
+
+    return chain.from_iterable(
+        render_object(selected, make_job(selected), positions, renderer, finish) for selected in objects
     )
-    return chain.from_iterable(render_object(selected, job, renderer, encoder) for selected, job in jobs)
 
 
-def make_job(
-    selected: SelectedObject, *, seed: int, views: int, distance: float, margin: float, scene: SceneSettings
-) -> RenderJob:
-    rng = np.random.default_rng([seed, stable_hash(selected.uid)])
-    return RenderJob(
-        uid=selected.uid,
-        asset=selected.record.asset,
-        rotation=selected.record.rotation,
-        viewpoints=tuple(hemisphere_viewpoints(views, rng)),
-        distance=distance,
-        margin=margin,
-        scene=scene,
-    )
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What turns a renderer's picture into a stored one."""
+
+    encoder: ImageEncoder
+    backgrounds: Backgrounds | None
+
+    def apply(self, uid: str, view_index: int, rgba: NDArray[np.uint8]) -> tuple[bytes, str | None]:
+        """Return the encoded picture and the name of what was put behind the object, if anything was."""
+        if self.backgrounds is None:
+            return self.encoder.encode(rgba), None
+        name = self.backgrounds.choose(uid, view_index)
+        return self.encoder.encode(rgba, self.backgrounds.pixels(name, len(rgba))), name
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a picture was made from, and by whom."""
+
+    asset_sha256: str | None
+    renderer: str
 
 
 def render_object(
-    selected: SelectedObject, job: RenderJob, renderer: Renderer, encoder: ImageEncoder
+    selected: SelectedObject,
+    job: RenderJob,
+    positions: Mapping[int, int],
+    renderer: Renderer,
+    finish: Finish,
 ) -> Iterator[View | Rejected]:
+    """Render one object; `positions` says where, among the job's viewpoints, each wanted view index is."""
     try:
         pictures = renderer.render(job)
     except RenderFailed as failure:
         yield reject_failed(selected.uid, failure)
     else:
-        yield from judge(selected, pictures, encoder)
+        versions = " ".join(f"{name} {version}" for name, version in renderer.versions().items())
+        provenance = Provenance(asset_sha256(job.asset), versions)
+        wanted = {index: pictures[position] for index, position in positions.items()}
+        yield from judge(selected, wanted, finish, provenance)
+
+
+def asset_sha256(asset: str) -> str | None:
+    """Hash a model file; None where it cannot be read, which the fake renderer does not mind."""
+    try:
+        return sha256_of(Path(asset))
+    except OSError:
+        return None
 
 
 def make_scene(
@@ -121,6 +179,8 @@ def make_scene(
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, list(PRESETS))
     sampling = PRESETS[preset]
+    if sampling.oversampling != (1,) and view_transform != "Standard":
+        raise UsageError(f"the preset {preset} knows the view transform Standard only, not {view_transform}")
     return SceneSettings(
         resolution=resolution,
         lens_mm=lens_mm,
@@ -132,31 +192,38 @@ def make_scene(
 
 
 def judge(
-    selected: SelectedObject, pictures: list[RenderedView], encoder: ImageEncoder
+    selected: SelectedObject, pictures: Mapping[int, RenderedView], finish: Finish, provenance: Provenance
 ) -> Iterator[View | Rejected]:
     """Turn good pictures into views and flawed ones into rejections; all flawed make one rejection."""
-    flaws = [find_flaw(picture.rgba) for picture in pictures]
-    if flaws and all(flaws):
-        yield reject_all(selected.uid, [flaw for flaw in flaws if flaw])
+    flaws = {index: find_flaw(picture.rgba) for index, picture in pictures.items()}
+    if flaws and all(flaws.values()):
+        yield reject_all(selected.uid, [flaw for flaw in flaws.values() if flaw])
         return
-    for index, (picture, flaw) in enumerate(zip(pictures, flaws, strict=True)):
-        if flaw:
+    for index, picture in pictures.items():
+        if flaw := flaws[index]:
             message = f"the picture is {flaw}, unlike others of this object"
             yield Rejected(selected.uid, STAGE, REASONS[flaw], message, view_index=index)
         else:
-            yield make_view(selected, index, picture, encoder)
+            yield make_view(selected, index, picture, finish, provenance)
 
 
-def make_view(selected: SelectedObject, index: int, picture: RenderedView, encoder: ImageEncoder) -> View:
+def make_view(
+    selected: SelectedObject, index: int, picture: RenderedView, finish: Finish, provenance: Provenance
+) -> View:
+    image, backdrop = finish.apply(selected.uid, index, picture.rgba)
     return View(
         object=selected,
         view_index=index,
-        image=encoder.encode(picture.rgba),
-        background=encoder.background,
+        image=image,
+        background=finish.encoder.background,
         width=picture.camera.width,
         height=picture.camera.height,
         camera=picture.camera,
         foreground_fraction=foreground_fraction(picture.rgba),
+        backdrop=backdrop,
+        asset_sha256=provenance.asset_sha256,
+        renderer=provenance.renderer,
+        flags=find_flags(picture.rgba),
     )
 
 

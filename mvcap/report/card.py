@@ -9,8 +9,8 @@ from typing import Any
 from huggingface_hub import DatasetCardData
 
 from mvcap import __version__, files
-from mvcap.commits import CAPTION, RENDER, Commit
-from mvcap.config import Config
+from mvcap.commits import CAPTION, RENDER, Commit, StageName
+from mvcap.config import Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
 from mvcap.schema import CAMERA_CONVENTION
 from mvcap.storage import Store
@@ -31,6 +31,8 @@ class _Facts:
 
     objects: int
     views: int
+    uncaptioned: int
+    """Views whose captions are null."""
     failed: int
     splits: Mapping[str, int]
     """Rows of each split that has any."""
@@ -39,18 +41,30 @@ class _Facts:
     """Objects of each (licence, creator, source)."""
     renderer: Mapping[str, Any]
     captioner: Mapping[str, Any]
+    render: Mapping[str, Any]
+    """Settings that the committed pictures were made with."""
+    captions: Mapping[str, Any]
+    """Settings that the committed captions were made with."""
 
 
 def write_card(store: Store, plan: Plan, config: Config) -> None:
-    """Write `README.md` from the plan, the commit records and the configuration."""
-    facts = _gather(store, plan)
+    """Write `README.md` from the plan and the commit records.
+
+    Args:
+        config: gives the dataset's name, and the settings where the recorded ones were lost.
+    """
+    facts = _gather(store, plan, config)
     text = f"---\n{_metadata(facts, config).to_yaml()}\n---\n\n{_body(facts, config)}"
     files.write_bytes(store.root / "README.md", text.encode())
 
 
-def _gather(store: Store, plan: Plan) -> _Facts:
+def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
     data = {shard.index: store.read_commit(CAPTION, shard.index) for shard in plan.shards}
     held = [commit for commit in data.values() if commit]
+    rendered = [c for shard in plan.shards if (c := store.read_commit(RENDER, shard.index))]
+    captioned = [commit for commit in held if not commit.uncaptioned]
+    defaults = producing_settings(RenderConfig())  # what a version did not record yet was as it is by default
+    configured = {"seed": config.seed, **producing_settings(config.render)}
     views = Counter({uid: count for commit in held for uid, count in commit.views.items()})
     present = [item for item in store.read_objects() if item.uid in views]
     splits: Counter[str] = Counter()
@@ -59,6 +73,7 @@ def _gather(store: Store, plan: Plan) -> _Facts:
     return _Facts(
         objects=len(present),
         views=views.total(),
+        uncaptioned=sum(commit.rows for commit in held if commit.uncaptioned),
         failed=sum(len(shard.uids) for shard in plan.shards)
         + len(store.read_listing_failures())
         - len(present),
@@ -68,13 +83,20 @@ def _gather(store: Store, plan: Plan) -> _Facts:
             (item.record.license or "unknown", item.record.creator or "unknown", item.record.source)
             for item in present
         ),
-        renderer=_made_by(store.read_commit(RENDER, shard.index) for shard in plan.shards),
-        captioner=_made_by(held),
+        renderer=_made_by(rendered),
+        captioner=_made_by(captioned),
+        render=defaults | (_committed_settings(store, RENDER, rendered) or configured),
+        captions=_committed_settings(store, CAPTION, captioned) or producing_settings(config.captions),
     )
 
 
-def _made_by(commits: Iterable[Commit | None]) -> Mapping[str, Any]:
-    return next((commit.made_by for commit in commits if commit and commit.made_by), {})
+def _made_by(commits: Iterable[Commit]) -> Mapping[str, Any]:
+    return next((commit.made_by for commit in commits if commit.made_by), {})
+
+
+def _committed_settings(store: Store, stage: StageName, commits: Iterable[Commit]) -> dict[str, Any]:
+    """Look up what a stage's shards were made with; a complete dataset has one such answer."""
+    return next((found for commit in commits if (found := store.settings(stage, commit.settings))), {})
 
 
 def _metadata(facts: _Facts, config: Config) -> DatasetCardData:
@@ -108,7 +130,7 @@ def _body(facts: _Facts, config: Config) -> str:
         "`objects.parquet` has a row for each object (category, creator, licence, status), "
         "`failures.parquet` one for each object or view that failed.",
         f"## Cameras\n\n{CAMERA_CONVENTION}",
-        "## How it was made\n\n" + _table(["setting", "value"], _settings(facts, config)),
+        "## How it was made\n\n" + _table(["setting", "value"], _settings(facts)),
         "## Categories\n\n" + _table(["category", "objects"], sorted(facts.categories.items())),
         "## Licences and attribution\n\nEvery object keeps its own licence; `objects.parquet` names the "
         "creator, licence and origin of each one, and every row of the data repeats them.\n\n"
@@ -126,27 +148,39 @@ def _warnings(facts: _Facts) -> Iterable[str]:
             "> **The captions come from an untrained model.** They are random words that show the pipeline "
             "at work; write real ones with `mvcap caption`."
         )
-    if not facts.captioner:
-        yield "> The views have no captions yet; `mvcap caption` writes them."
+    if facts.uncaptioned:
+        some = "The" if facts.uncaptioned == facts.views else f"{facts.uncaptioned} of {facts.views}"
+        yield f"> {some} views have no captions yet; `mvcap caption` writes them."
     if facts.failed:
         yield f"{facts.failed} objects failed; `failures.parquet` says why."
 
 
-def _settings(facts: _Facts, config: Config) -> Iterable[tuple[str, object]]:
-    render, captions = config.render, config.captions
-    yield "renderer", " ".join(str(value) for value in facts.renderer.values())
-    yield "preset, samples", f"{render.preset}, {render.samples or 'as the preset says'}"
-    yield "light, view transform", f"{render.light}, {render.view_transform}"
-    yield "background", render.background
-    yield "resolution", f"{render.resolution} px"
-    yield (
-        "cameras",
-        f"upper hemisphere, uniform by area; lens {render.camera.lens_mm} mm on {render.camera.sensor_mm} mm",
-    )
+def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
+    render = facts.render
+    yield "renderer", _renderer(facts.renderer)
+    yield "preset, samples", f"{render['preset']}, {render['samples'] or 'as the preset says'}"
+    yield "light, view transform", f"{render['light']}, {render['view_transform']}"
+    pictures = render.get("backgrounds.pictures")
+    yield "background", f"{pictures} pictures" if pictures else render["background"]
+    yield "resolution", f"{render['resolution']} px"
+    yield "cameras", _cameras(render)
     yield "captioner", facts.captioner.get("name", "none")
     if facts.captioner:
-        yield "prompt", captions.prompt
-    yield "seed", config.seed
+        yield "prompt", facts.captions.get("prompt")
+    yield "seed", render["seed"]
+
+
+def _renderer(made_by: Mapping[str, Any]) -> str:
+    """Say name before version, though commit records sort their keys: `blender 4.5.15 LTS`."""
+    versions = [str(value) for key, value in made_by.items() if key != "name"]
+    return " ".join([str(made_by.get("name", "unknown")), *versions])
+
+
+def _cameras(render: Mapping[str, Any]) -> str:
+    share = render["camera.distance_jitter"]
+    jitter = f", distances varied by up to {share:.0%}" if share else ""
+    lens = f"lens {render['camera.lens_mm']} mm on {render['camera.sensor_mm']} mm"
+    return f"{render['camera.law']} law{jitter}; {lens}"
 
 
 def _table(header: list[str], rows: Iterable[Iterable[object]]) -> str:

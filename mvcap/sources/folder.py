@@ -46,10 +46,15 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     labels = _read_labels(options.labels or root / "labels.csv", required=options.labels is not None)
     models = {path.relative_to(root).as_posix(): path for path in _models(root)}
     for relative, path in sorted(models.items()):
-        if _is_utf8(path):
-            yield _object(relative, path, labels.get(relative, {}), options.license)
-        else:
+        category = labels.get(relative, {}).get("category") or _category_of(relative)
+        if not _is_utf8(path):
             yield _rejected(relative, f"the path {relative!r} is not UTF-8; rename it")
+        elif not path.is_file():
+            yield _rejected(relative, f"{relative!r} is not a regular file")
+        elif not re.search(r"[^\W_]", category):
+            yield _rejected(relative, f"the category {category!r} holds no word; name one in labels.csv")
+        else:
+            yield _object(relative, path, category, labels.get(relative, {}), options.license)
     for relative in sorted(labels.keys() - models.keys()):
         yield _rejected(relative, f"the labels name {relative!r}, which is not a model file in {root}")
 
@@ -90,7 +95,9 @@ def _rejected(relative: str, message: str) -> Rejected:
     return Rejected(make_uid(SOURCE, relative), stage="list", reason=BAD_ASSET, message=message)
 
 
-def _object(relative: str, path: Path, label: dict[str, str], license_of_all: str | None) -> SelectedObject:
+def _object(
+    relative: str, path: Path, category: str, label: dict[str, str], license_of_all: str | None
+) -> SelectedObject:
     record = ObjectRecord(
         uid=make_uid(SOURCE, relative),
         source=SOURCE,
@@ -101,7 +108,7 @@ def _object(relative: str, path: Path, label: dict[str, str], license_of_all: st
         creator=label.get("creator") or None,
         source_url=label.get("source_url") or None,
     )
-    return SelectedObject(record, label.get("category") or _category_of(relative))
+    return SelectedObject(record, category)
 
 
 def _category_of(relative: str) -> str:

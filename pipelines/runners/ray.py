@@ -6,15 +6,18 @@ goes back to the ledger and another actor takes its place.
 """
 
 import logging
+import socket
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.job_config import JobConfig
 
 from mvcap.commits import RENDER
 from mvcap.errors import InfrastructureError, MvcapError
@@ -25,7 +28,12 @@ from pipelines.stages import Observer, ShardReport, Stage
 POLL_S = 0.5
 STORE_BYTES = 128 * 2**20
 """Ray's shared memory; only counts travel through it, and Ray refuses less than 75 MiB."""
-CLOSING_S = 5.0
+CLOSING_S = 3.0
+STOPPING_S = 6.0
+"""How long a run that is told to end may take; `mvcap.signals.STOPPED_S` ends the process soon after."""
+HEAD_CHECK_S = 3.0
+HEAD_CHECKS = 4
+"""Failed checks in a row before the head counts as lost: Ray itself ends the process after a minute."""
 MAX_STARTS_LOST = 3
 """Actors that may die before they are ready, in a row, before the run ends."""
 
@@ -43,13 +51,100 @@ class RayRunner:
         self._drop_views = drop_views
 
     def run(self, stages: Sequence[Stage[Any, Any]], root: Path, ledger: Ledger, observer: Observer) -> None:
-        """See `pipelines.stages.Runner.run`."""
+        """See `pipelines.stages.Runner.run`; the observer is called from a thread of the runner's.
+
+        Ray works in that thread, and this one only waits: Ray would replace the handler of SIGTERM in the
+        main thread, and an exception that a signal raises inside Ray's own code comes out as another one.
+        """
+        head = HeadCheck()
+        work = Background(lambda stop: self._run(stages, root, ledger, observer, head=head, stop=stop))
+        try:
+            while not work.over.wait(POLL_S):
+                head.require()
+        finally:
+            work.stop()
+        if work.error:
+            raise work.error
+
+    def _run(
+        self,
+        stages: Sequence[Stage[Any, Any]],
+        root: Path,
+        ledger: Ledger,
+        observer: Observer,
+        *,
+        head: "HeadCheck",
+        stop: threading.Event,
+    ) -> None:
         with connected(self._address):
-            crew = Crew(stages, root, drop_views=self._drop_views)
             try:
-                crew.work(ledger, observer)
-            finally:
-                crew.dismiss()
+                head.address = _head_address()
+                crew = Crew(stages, root, drop_views=self._drop_views)
+                try:
+                    crew.work(ledger, observer, stop)
+                finally:
+                    crew.dismiss()
+            except RayTaskError:
+                raise  # an error of ours, with Ray's report of where it happened
+            except RayError as error:
+                raise InfrastructureError(f"Ray failed: {_last_line(error)}") from error
+
+
+class Background:
+    """A call in a thread of its own, which the caller's thread can wait for, tell to end, or leave."""
+
+    def __init__(self, call: Callable[[threading.Event], None]) -> None:
+        self.over = threading.Event()
+        self.error: BaseException | None = None
+        self._call = call
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="ray-driver", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._call(self._stop)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the whole
+            self.error = error
+        finally:
+            self.over.set()
+
+    def stop(self) -> None:
+        """Tell the call to end, and give it a while to do so."""
+        self._stop.set()
+        self._thread.join(STOPPING_S)
+
+
+class HeadCheck:
+    """Finds out that a head has gone; calls to it would only block.
+
+    A head that could never be reached from here, such as one behind a client's port, is not missed.
+    """
+
+    def __init__(self) -> None:
+        self.address: tuple[str, int] | None = None
+        """Set once a connection stands, by the thread that holds it."""
+        self._met = False
+        self._failed = 0
+        self._next = 0.0
+
+    def require(self) -> None:
+        """Ask, once in a while, whether the head still listens.
+
+        Raises:
+            InfrastructureError: it did, and has not for several checks.
+        """
+        if self.address is None or time.monotonic() < self._next:
+            return
+        try:
+            socket.create_connection(self.address, timeout=HEAD_CHECK_S).close()
+            self._met, self._failed = True, 0
+        except OSError as error:
+            self._failed += self._met
+            if self._failed == HEAD_CHECKS:
+                host, port = self.address
+                raise InfrastructureError(f"lost Ray's head at {host}:{port}: {error}") from error
+        self._next = time.monotonic() + HEAD_CHECK_S
 
 
 @contextmanager
@@ -67,8 +162,10 @@ def connected(address: str | None) -> Iterator[None]:
         ray.init(
             address=address or "local",
             logging_level=logging.ERROR,
-            # A folder named like one of our packages in the working directory must not shadow it.
+            # A file in the working directory that is named like a module must not shadow it: neither
+            # Python nor Ray may put that folder on the workers' path. Only jobs of clients are spared.
             runtime_env={"env_vars": {"PYTHONSAFEPATH": "1"}},
+            job_config=JobConfig(_client_job=True),
             **({} if address else embedded),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -144,7 +241,7 @@ class Crew:
     def __init__(self, stages: Sequence[Stage[Any, Any]], root: Path, *, drop_views: bool) -> None:
         self._root = str(root.absolute())
         self._drop_views = drop_views
-        self._board: Any = ray.remote(num_cpus=0)(Board).remote()
+        self._board: Any = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
         self._busy: dict[Any, Member] = {}
         """Object reference of the running call -> who runs it."""
         self._idle: list[Member] = []
@@ -160,15 +257,31 @@ class Crew:
         member = Member(stage, remote.remote(stage, self._root, self._drop_views, self._board))
         self._busy[member.actor.open.remote()] = member
 
-    def work(self, ledger: Ledger, observer: Observer) -> None:
-        """Hand out shards and take in reports until the ledger is empty."""
-        while not ledger.done:
+    def work(self, ledger: Ledger, observer: Observer, stop: threading.Event) -> None:
+        """Hand out shards and take in reports until the ledger is empty, or until told to stop.
+
+        Raises:
+            InfrastructureError: no node is left.
+        """
+        nodes_at = time.monotonic() + HEAD_CHECK_S
+        while not (ledger.done or stop.is_set()):
             self._assign(ledger)
             finished, _ = ray.wait(list(self._busy), num_returns=1, timeout=POLL_S)
             for call in finished:
                 self._take_in(call, ledger, observer)
-            for name, records in ray.get(self._board.take.remote()).items():
-                observer.advance(name, records)
+            self._show_progress(observer)
+            if time.monotonic() > nodes_at:
+                _require_a_node()
+                nodes_at = time.monotonic() + HEAD_CHECK_S
+
+    def _show_progress(self, observer: Observer) -> None:
+        """Pass on what the board says; one that died is restarted by Ray, and its counts are no loss."""
+        try:
+            counts = ray.get(self._board.take.remote(), timeout=POLL_S)
+        except (RayActorError, GetTimeoutError):
+            return
+        for name, records in counts.items():
+            observer.advance(name, records)
 
     def _assign(self, ledger: Ledger) -> None:
         for member in list(self._idle):
@@ -216,6 +329,28 @@ def _cause(error: RayTaskError) -> BaseException:
     """Unwrap our own errors; anything else keeps Ray's report of where it happened."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, MvcapError) else error
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _head_address() -> tuple[str, int] | None:
+    """Return where the head of the connected cluster listens, as the cluster knows it."""
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdecimal() else None
+
+
+def _require_a_node() -> None:
+    """Refuse to wait for workers that can start nowhere.
+
+    Raises:
+        InfrastructureError: every node is dead.
+    """
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    if not any(node["Alive"] for node in nodes):
+        raise InfrastructureError("every node of the Ray cluster is dead; start it again")
 
 
 def gpus_for(stage: Stage[Any, Any]) -> int:

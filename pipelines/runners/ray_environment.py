@@ -9,16 +9,43 @@ from mvcap.errors import UsageError
 REACHABLE_S = 10.0
 
 
-def prepare(address: str | None) -> None:
-    """Check a cluster's address and set Ray's environment; call this before `pipelines.runners.ray` loads.
+def prepare(address: str | None) -> str | None:
+    """Set Ray's environment, and return a cluster's address, checked; None stands for no cluster.
+
+    Call this before `pipelines.runners.ray` loads.
 
     Raises:
         UsageError: it is no address, or nothing answers there.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address:
-        require_reachable(address)
-        send_token_if_there_is_one()
+    if address is None:
+        return None
+    found = address_of_this_machine() if address == "auto" else address
+    require_reachable(found)
+    send_token_if_there_is_one()
+    return found
+
+
+def address_of_this_machine() -> str:
+    """Return what `auto` stands for: RAY_ADDRESS, else the last cluster that `ray start` joined.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    if named := os.environ.get("RAY_ADDRESS"):
+        return named
+    temporary = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray looks (2.60)
+    note = Path(temporary) / "ray" / "ray_current_cluster"
+    try:
+        noted = note.read_text().strip()
+    except OSError:
+        noted = ""
+    if not noted:
+        raise UsageError(
+            f"--address auto: RAY_ADDRESS is not set and {note} names no cluster; "
+            "start one with `ray start --head`, or give HOST:PORT"
+        )
+    return noted
 
 
 def require_reachable(address: str) -> None:
@@ -27,13 +54,11 @@ def require_reachable(address: str) -> None:
     Raises:
         UsageError: it is no address, or nothing answers there.
     """
-    if address == "auto":
-        return
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdigit()):
-        raise UsageError(f"--address {address} must be auto, HOST:PORT or ray://HOST:PORT")
+    if not (host and port.isascii() and port.isdecimal()):
+        raise UsageError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
     try:
-        socket.create_connection((host, int(port)), timeout=REACHABLE_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHABLE_S).close()
     except (OSError, OverflowError) as error:
         raise UsageError(f"no Ray cluster answers at {address}: {error}") from error
 

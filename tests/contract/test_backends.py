@@ -20,8 +20,15 @@ BACKENDS = [
 ]
 SCENE = {
     **{"seed": 1, "views": 2, "resolution": 48, "preset": "physical", "samples": 1, "light": "studio"},
-    **{"view_transform": "Standard", "background": "#ffffff", "lens_mm": 35.0, "sensor_mm": 32.0},
-    **{"distance": 1.5, "margin": 0.04, "image_format": "jpeg", "quality": 95, "keep_alpha": False},
+    **{
+        "view_transform": "Standard",
+        "background": "#ffffff",
+        "backgrounds": None,
+        "lens_mm": 35.0,
+        "sensor_mm": 32.0,
+    },
+    **{"law": "hemisphere", "elevation_deg": 30.0, "distance": 1.5, "distance_jitter": 0.0},
+    **{"margin": 0.04, "image_format": "jpeg", "quality": 95, "keep_alpha": False},
 }
 NEEDS_BLENDER = {"blender"}
 CAPTION_OPTIONS = {"instructblip": {"model": "untrained", "max_new_tokens": 3}}

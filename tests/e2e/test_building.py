@@ -1,12 +1,22 @@
 """The command, the real Blender and the real captioner's code, on objects good and bad."""
 
 import json
+import os
+import shlex
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import typer
+
+from mvcap import cli
+from mvcap.records import Rejected
+from pipelines.build_all import Request
+from pipelines.finish import Outcome
 
 pytestmark = pytest.mark.blender
 
@@ -117,3 +127,59 @@ def test_rendering_then_captioning_by_command(mvcap, models, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "UNTRAINED" in done.stderr
     assert all(caption for _, _, caption, _ in content(out))
+
+
+MVCAP = shlex.quote(str(Path(sys.executable).with_name("mvcap")))
+FAKE = "--runner local --set render.backend=fake --set render.views=2 --set captions.backend=fake"
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run a line in bash, whose exit code is that of the first command of a pipe."""
+    return subprocess.run(
+        ["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "NO_COLOR": "1"},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("gone", ["2>&-", "2> >(true)", "2>/dev/full", "1>&- 2>&-"])
+def test_a_run_whose_messages_nobody_can_read_succeeds_all_the_same(models, tmp_path, gone):
+    models("things/a", "things/b")
+    done = shell(f"{MVCAP} build-all --models models --out out {FAKE} {gone}", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len(content(tmp_path / "out")) == 2 * 2
+
+
+def test_a_reader_of_the_output_may_leave_early(mvcap, models, tmp_path):
+    models("things/a")
+    assert shell(f"{MVCAP} build-all --models models --out out {FAKE}", tmp_path).returncode == 0
+    done = shell(f"{MVCAP} status out --json | head -c 0", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "Error: Python: Traceback (most recent call last):\n  File x, line 1\nValueError: no mesh\n\n",
+            "no mesh",
+        ),
+        ("\nthe file is cut off\nat byte 7", "bad_asset: the file is cut off"),
+        ("", "bad_asset: "),
+    ],
+)
+def test_a_failure_is_told_by_the_line_that_says_most(
+    models, fake_config, tmp_path, monkeypatch, capsys, message, told
+):
+    failure = Rejected("chair", stage="render", reason="bad_asset", message=message)
+    outcome = Outcome(1, 0, 0, 0, (failure,), untrained_captions=False, complete=False)
+    monkeypatch.setattr("pipelines.build_all.build", lambda *_: outcome)
+    with pytest.raises(typer.Exit):
+        cli._build(fake_config(models("a")), Request(tmp_path / "out"), "local", None)
+    failed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: chair")]
+    assert len(failed) == 1
+    assert failed[0].endswith(told)

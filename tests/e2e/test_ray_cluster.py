@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -84,3 +85,81 @@ def test_a_driver_of_embedded_ray_may_be_killed_and_the_same_command_goes_on(
 
 def data_of(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (out / "data").iterdir()}
+
+
+def begin(start_mvcap, models, out: Path, *more: object) -> subprocess.Popen:
+    """Start a slow run, and return once its first shard is committed."""
+    folder = models(*(f"things/{index:02d}" for index in range(40)))
+    slowly = (*TINY, "--set", "render.options.view_seconds=0.3", "--set", "run.render_workers=1", *more)
+    driver = start_mvcap("build-all", "--models", folder, "--out", out, *slowly)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("_mvcap/commits/caption/*.json")):
+        assert driver.poll() is None, driver.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return driver
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_on_ray_within_ten_seconds(start_mvcap, models, tmp_path, number, code):
+    driver = begin(start_mvcap, models, tmp_path / "out")
+    sent = time.monotonic()
+    driver.send_signal(number)
+    said, _ = driver.communicate(timeout=30)
+    assert driver.returncode == code, said
+    assert time.monotonic() - sent < 10
+    assert "stopped; the same command goes on from here" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["numpy.py", "render/__init__.py", "mvcap/__init__.py"])
+def test_a_file_in_the_working_directory_shadows_no_module_of_a_worker(
+    mvcap, models, tmp_path, monkeypatch, name
+):
+    models("things/a")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("raise RuntimeError('the wrong module')")
+    monkeypatch.chdir(tmp_path)
+    done = mvcap("build-all", "--models", "models", "--out", "out", *TINY)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out/data").glob("*.parquet"))) == 1
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["gcs_server", "raylet"])
+def test_a_ray_that_dies_under_a_run_ends_it_with_a_message(start_mvcap, models, tmp_path, victim):
+    driver = begin(start_mvcap, models, tmp_path / "out")
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        if process.name() == victim:
+            process.kill()
+    said, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 1, said
+    assert said.splitlines()[-1].startswith("error: ")  # Ray's own report may stand above
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:1"])
+def test_auto_refuses_a_cluster_that_is_no_more_at_once(mvcap, models, tmp_path, address):
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray/ray_current_cluster").write_text("127.0.0.1:1")
+    begun = time.monotonic()
+    done = mvcap(
+        *("build-all", "--models", models("a"), "--out", tmp_path / "out", "--address", "auto", *TINY),
+        **{"RAY_TMPDIR": str(tmp_path)} if address == "auto" else {"RAY_ADDRESS": address},
+    )
+    assert (done.returncode, "127.0.0.1:1" in done.stderr) == (2, True)
+    assert time.monotonic() - begun < 30
+
+
+def test_auto_without_any_cluster_is_refused(mvcap, models, tmp_path):
+    done = mvcap(
+        *("build-all", "--models", models("a"), "--out", tmp_path / "out", "--address", "auto", *TINY),
+        RAY_TMPDIR=str(tmp_path),
+        RAY_ADDRESS="",
+    )
+    assert (done.returncode, "names no cluster" in done.stderr) == (2, True)

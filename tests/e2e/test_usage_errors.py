@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from mvcap import __version__
+
 FAST = ("--runner", "local", "--set", "captions.backend=fake", "--set", "render.backend=fake")
 
 
@@ -88,6 +90,16 @@ def test_a_renderer_that_is_not_there_is_refused(mvcap, models, tmp_path):
     refused(done, "/nowhere/blender")
 
 
+def test_backgrounds_that_cannot_be_used_are_refused_before_rendering(mvcap, models, tmp_path):
+    (tmp_path / "empty").mkdir()
+    out = ("--models", models("a"), "--out", tmp_path / "out", *FAST)
+    refused(mvcap("render", *out, "--set", f"render.backgrounds={tmp_path / 'empty'}"), "no picture")
+    refused(mvcap("render", *out, "--set", "render.backgrounds=/nowhere"), "/nowhere", "No such file")
+    alpha = ("--set", "render.image.keep_alpha=true", "--set", "render.image.format=png")
+    refused(mvcap("render", *out, *alpha, "--set", "render.backgrounds=/nowhere"), "keep_alpha")
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
 def test_an_output_that_cannot_be_written_is_refused(mvcap, models, tmp_path):
     (tmp_path / "file").write_text("")
     refused(
@@ -100,7 +112,7 @@ def test_a_folder_without_a_dataset_is_refused(mvcap, tmp_path, command):
     refused(mvcap(command, tmp_path), "is not a dataset of mvcap")
 
 
-@pytest.mark.parametrize("text", ["8/8", "1", "a/b", "-1/2", "0/0"])
+@pytest.mark.parametrize("text", ["8/8", "1", "a/b", "-1/2", "0/0", "²/3", "0/" + "9" * 5000])
 def test_a_slice_that_is_none_is_refused(mvcap, tmp_path, text):
     refused(mvcap("render", "--out", tmp_path, "--shard", text), "K/N")
 
@@ -111,3 +123,22 @@ def test_a_folder_named_like_a_package_of_ours_does_not_shadow_it(mvcap, tmp_pat
     monkeypatch.chdir(tmp_path)
     assert mvcap("--help").returncode == 0
     refused(mvcap("render", "--models", Path("nowhere"), "--runner", "local"), "no folder")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("build-all", "--models", ""), ("render", "--out", ""), ("status", ""), ("verify", "")]
+)
+def test_an_empty_path_does_not_mean_the_present_folder(mvcap, models, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(models("a"))
+    refused(mvcap(*arguments), "the path is empty")
+    assert [path.name for path in Path().iterdir()] == ["a.obj"]
+
+
+def test_an_empty_address_does_not_mean_this_machine(mvcap, models, tmp_path):
+    out = ("--models", models("a"), "--out", tmp_path / "out")
+    refused(mvcap("build-all", *out, "--address", ""), "HOST:PORT")
+
+
+def test_the_version_is_printed_without_a_command(mvcap):
+    done = mvcap("--version")
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n")

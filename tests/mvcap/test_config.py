@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -115,6 +116,23 @@ def test_alpha_cannot_be_kept_in_a_jpeg():
 def test_a_background_is_six_hex_digits(colour: str):
     with pytest.raises(ValidationError, match="background"):
         RenderConfig(background=colour)
+
+
+def test_backgrounds_are_found_from_any_working_directory(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert RenderConfig(backgrounds="pictures").backgrounds == str(tmp_path / "pictures")
+    assert "backgrounds" not in producing_settings(RenderConfig(backgrounds="pictures"))
+
+
+def test_backgrounds_and_alpha_exclude_each_other():
+    with pytest.raises(ValidationError, match="backgrounds cannot be put behind"):
+        RenderConfig(backgrounds="pictures", image=ImageConfig(format="png", keep_alpha=True))
+
+
+@pytest.mark.parametrize("wrong", [{"law": "sphere"}, {"elevation_deg": 90.1}, {"distance_jitter": 0.51}])
+def test_cameras_below_the_horizon_or_inside_the_object_are_refused(wrong: dict[str, Any]):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        CameraConfig(**wrong)
 
 
 def test_a_configuration_is_frozen_and_travels_between_processes():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mvcap.errors import DatasetLockedError
-from mvcap.locks import Part, dataset_lock, waiting_lock
+from mvcap.errors import DatasetLockedError, OutputError
+from mvcap.locks import Part, choosing, dataset_lock, slices_at_work, waiting_lock
 
 HOLD = """
 import subprocess, sys
@@ -187,3 +187,21 @@ def test_a_waiting_lock_lets_the_second_go_on_when_the_first_is_done(tmp_path: P
         assert second.stdout.readline() == "ready\n"
         note.write_text("written under the lock")
     assert second.communicate(timeout=30)[0] == "written under the lock\n"
+
+
+def test_slices_learn_what_the_living_ones_chose_and_nothing_of_the_dead(internal: Path, hold: Hold):
+    killed = hold((2, 3))
+    killed.kill()
+    with dataset_lock(internal, (0, 3)) as announce, dataset_lock(internal, (1, 3)):
+        announce(settings={"render": "a"})
+        with choosing(internal):
+            assert [slice_["settings"] for slice_ in slices_at_work(internal, (1, 3))] == [{"render": "a"}]
+            assert list(slices_at_work(internal, (0, 3))) == []  # slice 1 has not chosen yet
+    with choosing(internal):
+        assert list(slices_at_work(internal, None)) == []
+
+
+def test_a_folder_that_cannot_be_written_is_explained(internal: Path):
+    (internal / "lock").mkdir(parents=True)  # refuses an open for writing, also to root
+    with pytest.raises(OutputError, match="cannot write to"), dataset_lock(internal):
+        pass

@@ -243,3 +243,11 @@ def test_what_is_saved_reads_back_as_the_same_configuration():
         {"sources": [{"source": "folder", "options": {"path": "x"}}], "render": {"backend": "fake"}}
     )
     assert build(config.model_dump(mode="json")) == config
+
+
+def test_another_backend_does_not_inherit_the_old_ones_options():
+    settings = {"captions": {"backend": "instructblip", "options": {"num_beams": 3}}}
+    changed = apply_overrides(settings, ["captions.options.image_seconds=1", "captions.backend=fake"])
+    assert changed == {"captions": {"backend": "fake", "options": {"image_seconds": 1}}}
+    same = apply_overrides(settings, ["captions.backend=instructblip"])
+    assert same == settings

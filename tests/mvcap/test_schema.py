@@ -59,6 +59,28 @@ def test_reading_a_row_and_writing_it_again_changes_nothing(
     assert first == second
 
 
+def test_the_background_is_a_colour_or_the_name_of_a_picture(make_object, make_view, tmp_path: Path):
+    item = make_object("a")
+    plain = replace(
+        make_view(item, 0), background="#a0B1c2", asset_sha256="00ff", renderer="blender 4.5", flags=()
+    )
+    wood = replace(plain, view_index=1, backdrop="a/wood#1.jpg", flags=("clipped", "tiny_subject"))
+    rows = [schema.view_row(view, split="train") for view in (plain, wood)]
+    first, second = through_parquet(rows, schema.VIEW_SCHEMA, tmp_path)
+    assert [first["background"], second["background"]] == ["#a0B1c2", "a/wood#1.jpg"]
+    assert schema.view_from_row(first, item) == plain
+    assert replace(schema.view_from_row(second, item), background=plain.background) == wood
+
+
+def test_a_row_of_the_first_version_is_read_with_what_it_lacks_as_null(make_object, make_view):
+    item = make_object("a")
+    row = schema.view_row(make_view(item, 0), split="train")
+    added = ("asset_sha256", "renderer", "flags")
+    old = {name: value for name, value in row.items() if name not in added}
+    view = schema.view_from_row(old, item)
+    assert {getattr(view, name) for name in added} == {None}
+
+
 def test_an_unknown_pose_is_null_in_every_camera_column(make_object, make_view, make_camera, tmp_path: Path):
     item = make_object("a")
     row = schema.view_row(make_view(item, 0, camera=None), split="train")

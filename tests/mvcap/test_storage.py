@@ -16,6 +16,7 @@ from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.errors import BAD_ASSET, CorruptDatasetError, DiskFullError, OutputError
 from mvcap.plan import Plan, Shard, extend_plan
 from mvcap.records import Rejected
+from mvcap.schema import SCHEMA_VERSION
 from mvcap.storage import Store
 
 SHARD = Shard(0, "train", 1, ("a", "b"))
@@ -467,8 +468,9 @@ def test_an_attempt_that_began_before_another_ones_commit_changes_nothing(store:
 def test_a_record_of_a_newer_mvcap_is_refused(store: Store):
     store.commit(RENDER, SHARD, None, settings="s")
     path = store.commit_path(RENDER, SHARD.index)
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(CorruptDatasetError, match="schema version 2"):
+    newer = json.loads(path.read_text()) | {"schema_version": SCHEMA_VERSION + 1}
+    path.write_text(json.dumps(newer))
+    with pytest.raises(CorruptDatasetError, match=f"schema version {SCHEMA_VERSION + 1}"):
         store.find_commit(RENDER, SHARD)
 
 
@@ -480,3 +482,50 @@ def test_views_that_were_dropped_but_not_deleted_are_cleared(store: Store):
     store.target(RENDER, SHARD).write_bytes(b"views")  # as a crash between record and deletion leaves it
     store.clear_attempts()
     assert not store.target(RENDER, SHARD).exists()
+
+
+# our own records, damaged
+
+DAMAGED = [b"", b"{", b"[", b"3", b"\xff\xfe", b"[3]"]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_damaged_objects_are_an_error_that_says_what_to_do(make_dataset, content: bytes):
+    store = make_dataset().store
+    store.objects_path.write_bytes(content)
+    with pytest.raises(CorruptDatasetError, match=r"objects\.parquet is damaged: .*delete it and run"):
+        store.read_objects()
+
+
+def test_planned_objects_that_are_lost_are_not_an_empty_shard(make_dataset):
+    dataset = make_dataset()
+    dataset.store.objects_path.unlink()
+    with pytest.raises(CorruptDatasetError, match=r"objects\.parquet is missing"):
+        dataset.store.read_objects(dataset.plan.shards[0])
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_damaged_listing_failures_settings_and_configuration_are_errors(store: Store, content: bytes):
+    digest = store.remember_settings(RENDER, {"views": 3})
+    for path, read in (
+        (store.listing_failures_path, store.read_listing_failures),
+        (store.settings_path(RENDER, digest), lambda: store.settings(RENDER, digest)),
+        (store.config_path, store.read_config),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CorruptDatasetError, match=rf"{path.name} is damaged: .*delete it"):
+            read()
+
+
+def test_settings_that_do_not_have_their_hash_are_damaged(store: Store):
+    digest = store.remember_settings(RENDER, {"views": 3})
+    store.settings_path(RENDER, digest).write_text('{"views": 4}')
+    with pytest.raises(CorruptDatasetError, match="does not have the hash in its name"):
+        store.settings(RENDER, digest)
+
+
+def test_a_strange_file_among_the_views_is_left_alone(make_dataset):
+    store = make_dataset().finish().store
+    (store.views / "foo.parquet").write_bytes(b"x")
+    store.clear_attempts()
+    assert (store.views / "foo.parquet").read_bytes() == b"x"

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mvcap import files, schema
-from mvcap.commits import CAPTION, RENDER
+from mvcap.commits import CAPTION, RENDER, UNCAPTIONED
 from mvcap.errors import CorruptDatasetError, DatasetLockedError, OutputError
 from mvcap.locks import dataset_lock
 from mvcap.storage import Store
@@ -258,3 +258,65 @@ def test_a_damaged_plan_is_an_error(dataset):
     (dataset.store.internal / "plan.json").write_bytes(b"{")
     with pytest.raises(CorruptDatasetError, match=r"plan\.json is damaged"):
         verify_dataset(dataset.store.root)
+
+
+# our own records
+
+
+@pytest.fixture
+def recorded(finished):
+    """A dataset with all the records that a build leaves."""
+    store = finished.store
+    digest = store.remember_settings(RENDER, {"views": 3})
+    files.write_bytes(store.config_path, b"config: {name: x}\nstages: {}\n")
+    assert digest
+    assert verify_dataset(store.root) == []
+    return finished
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["objects.parquet", "listing_failures.json", "config.yaml", "settings/*", "commits/render/00000*"],
+)
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+def test_a_damaged_record_is_found_and_left_for_its_remedy(recorded, pattern: str, content: bytes):
+    (path,) = recorded.store.internal.glob(pattern)
+    path.write_bytes(content)
+    (problem,) = verify_dataset(recorded.store.root)
+    assert problem.file == str(path.relative_to(recorded.store.root))
+    assert problem.message.startswith("is damaged")
+    assert path.read_bytes() == content
+
+
+def test_objects_of_another_plan_are_found(recorded, make_dataset):
+    other = make_dataset("abc")
+    recorded.store.objects_path.write_bytes(other.store.objects_path.read_bytes())
+    assert (
+        "does not hold the plan's objects"
+        in messages(verify_dataset(recorded.store.root))["_mvcap/objects.parquet"]
+    )
+
+
+def test_a_strange_file_among_the_views_is_listed(recorded):
+    files.write_bytes(recorded.store.views / "foo.parquet", b"x")
+    assert messages(verify_dataset(recorded.store.root)) == {
+        "_mvcap/views/foo.parquet": "is not of this dataset"
+    }
+
+
+def test_shards_made_with_different_settings_are_found(make_dataset):
+    dataset = make_dataset("abcdef").finish()
+    dataset.commit(CAPTION, dataset.plan.shards[1], settings="t")
+    (problem,) = verify_dataset(dataset.store.root)
+    assert problem.message.startswith(
+        "the caption shards were made with 2 different settings: s (2 shards), t (1 shards)"
+    )
+    dataset.commit(CAPTION, dataset.plan.shards[1], settings=UNCAPTIONED)
+    assert verify_dataset(dataset.store.root) == []  # not captioned yet is not captioned otherwise
+
+
+def test_a_dataset_that_cannot_be_written_is_checked_with_dry_run(dataset):
+    (dataset.store.internal / "lock").mkdir()  # refuses an open for writing, also to root
+    with pytest.raises(OutputError, match="use --dry-run"):
+        verify_dataset(dataset.store.root)
+    assert verify_dataset(dataset.store.root, mark=False) == []

@@ -1,5 +1,6 @@
 """The whole pipeline on the local runner, with the fake renderer and captioner: seconds, no Blender."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from mvcap.commits import CAPTION, RENDER
 from mvcap.errors import ConfigChangedError, DatasetLockedError, EmptyInputError, NothingSurvivedError
@@ -147,6 +149,35 @@ def test_changed_render_settings_are_refused_field_by_field(models, fake_config,
         run(fake_config(folder, render__views=4, render__light="objaverse"), tmp_path / "out")
     assert "views: 3 -> 4" in str(refused.value)
     assert "light: 'studio' -> 'objaverse'" in str(refused.value)
+
+
+def test_views_stand_before_pictures_that_their_rows_name(models, fake_config, tmp_path, pictures):
+    config, out = fake_config(models(*NAMES), render__backgrounds=pictures), tmp_path / "out"
+    run(config, out)
+    assert {row["background"] for row in rows(out)} == {f"{shade}.png" for shade in range(4)}
+    assert all(row["caption"] for row in rows(out))
+    run(config, tmp_path / "apart", caption=False)
+    run(config, tmp_path / "apart", render=False)
+    assert rows(tmp_path / "apart") == rows(out)
+
+
+def test_a_changed_folder_of_backgrounds_is_refused_and_a_moved_one_is_not(
+    models, fake_config, tmp_path, pictures
+):
+    folder, out = models(*NAMES), tmp_path / "out"
+    run(fake_config(folder, render__backgrounds=pictures), out)
+    moved = pictures.rename(tmp_path / "moved")
+    run(fake_config(folder, render__backgrounds=moved), out)
+    Image.new("RGB", (40, 30), (255, 0, 0)).save(moved / "3.png")
+    with pytest.raises(ConfigChangedError, match=r"backgrounds\.sha256: '\w+' -> '\w+'"):
+        run(fake_config(folder, render__backgrounds=moved), out)
+
+
+def test_rows_tell_the_renderer_and_the_asset_they_were_made_from(models, fake_config, tmp_path):
+    out, folder = tmp_path / "out", models(*NAMES)
+    run(fake_config(folder), out)
+    digest = hashlib.sha256((folder / "cups/c.obj").read_bytes()).hexdigest()
+    assert {(row["renderer"], row["asset_sha256"]) for row in rows(out)} == {("fake 1", digest)}
 
 
 def test_operational_settings_may_change(models, fake_config, tmp_path):

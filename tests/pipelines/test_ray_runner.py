@@ -40,11 +40,12 @@ def test_both_runners_write_the_same_bytes(models, fake_config, tmp_path):
     assert verify_dataset(tmp_path / "ray") == []
 
 
-def test_a_killed_worker_costs_nothing_but_time(models, fake_config, tmp_path):
+@pytest.mark.parametrize("victim", ["ShardActor", "Board"])
+def test_a_killed_actor_costs_nothing_but_time(models, fake_config, tmp_path, victim):
     config = fake_config(
         models(*(f"things/{index}" for index in range(6))), render__options__view_seconds=0.2
     )
-    killed = threading.Thread(target=_kill_one_actor, args=(tmp_path / "out",))
+    killed = threading.Thread(target=_kill_one_actor, args=(victim, tmp_path / "out"))
     killed.start()
     outcome = build(config, Request(tmp_path / "out"), ray_runner.RayRunner(), print)
     killed.join()
@@ -52,18 +53,18 @@ def test_a_killed_worker_costs_nothing_but_time(models, fake_config, tmp_path):
     assert verify_dataset(tmp_path / "out") == []
 
 
-def _kill_one_actor(out: Path) -> None:
-    """SIGKILL the render actor once the first shard is committed and the second is on its way."""
+def _kill_one_actor(name: str, out: Path) -> None:
+    """SIGKILL an actor once the first shard is committed and the second is on its way."""
     deadline = time.monotonic() + 60
     while not list(out.glob(f"_mvcap/commits/{RENDER}/*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    actors = [process for process in psutil.process_iter(["cmdline"]) if _is_render_actor(process)]
-    assert actors, "no render actor was found to kill"
+    actors = [process for process in psutil.Process().children(recursive=True) if _is_actor(process, name)]
+    assert actors, f"no {name} was found to kill"
     os.kill(actors[0].pid, signal.SIGKILL)
 
 
-def _is_render_actor(process: psutil.Process) -> bool:
-    return any("ShardActor" in part for part in process.info["cmdline"] or ())
+def _is_actor(process: psutil.Process, name: str) -> bool:
+    return any(part.startswith(f"ray::{name}") for part in process.cmdline())
 
 
 def _no_such_model():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mvcap.errors import BAD_VIEWS, EMPTY_RENDER
-from render.image_checks import REASONS, burnt_out_share, find_flaw, foreground_fraction
+from render.image_checks import REASONS, burnt_out_share, find_flags, find_flaw, foreground_fraction
 
 
 def disc(colour: tuple[int, int, int], radius: int = 40) -> np.ndarray:
@@ -52,3 +52,48 @@ def test_burnt_share_counts_only_the_object():
 
 def test_nothing_to_see_and_badly_lit_are_different_reasons():
     assert REASONS == {"blank": EMPTY_RENDER, "black": BAD_VIEWS, "burnt": BAD_VIEWS}
+
+
+def with_patch(colour: tuple[int, int, int], share: float) -> np.ndarray:
+    """A grey square of 60 x 60 pixels in the middle, its upper share of another colour."""
+    rgba = np.zeros((100, 100, 4), dtype=np.uint8)
+    rgba[20:80, 20:80] = (120, 110, 100, 255)
+    rgba[20 : 20 + round(60 * share), 20:80, :3] = colour
+    return rgba
+
+
+def test_an_ordinary_picture_has_no_flag():
+    assert find_flags(disc((120, 110, 100))) == ()
+    assert find_flags(with_patch((255, 255, 0), 0.9)) == ()  # bright yellow keeps its blue
+
+
+def test_a_tenth_burnt_out_is_over_exposed_and_a_fortieth_is_a_highlight():
+    assert find_flags(with_patch((255, 254, 255), 0.1)) == ("over_exposed",)
+    assert find_flags(with_patch((255, 255, 255), 0.025)) == ()
+
+
+def test_mostly_black_is_under_exposed_and_a_black_hat_is_not():
+    assert find_flags(with_patch((11, 5, 0), 0.6)) == ("under_exposed",)
+    assert find_flags(with_patch((0, 0, 0), 0.3)) == ()
+
+
+def test_a_subject_of_less_than_a_patch_is_tiny():
+    # Radius 7 covers 149 of 10000 pixels, radius 9 covers 253; a patch of 7 x 7 is 204.
+    assert find_flags(disc((120, 110, 100), radius=7)) == ("tiny_subject",)
+    assert find_flags(disc((120, 110, 100), radius=9)) == ()
+
+
+@pytest.mark.parametrize("rim", [np.s_[0, 50], np.s_[-1, 50], np.s_[50, 0], np.s_[50, -1]])
+def test_an_object_on_any_rim_is_clipped_and_a_soft_edge_is_not(rim):
+    rgba = disc((120, 110, 100))
+    rgba[rim] = (120, 110, 100, 100)
+    assert find_flags(rgba) == ()
+    rgba[rim] = (120, 110, 100, 255)
+    assert find_flags(rgba) == ("clipped",)
+
+
+def test_several_flags_are_told_together_and_an_empty_picture_is_only_tiny():
+    corner = np.zeros((100, 100, 4), dtype=np.uint8)
+    assert find_flags(corner) == ("tiny_subject",)
+    corner[:5, :5] = 255
+    assert find_flags(corner) == ("over_exposed", "tiny_subject", "clipped")

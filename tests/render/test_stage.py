@@ -1,7 +1,9 @@
 """One object in: its views, or exactly one rejection."""
 
+import hashlib
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from mvcap.errors import BAD_VIEWS, EMPTY_RENDER, OOM, UnknownNameError
 from mvcap.records import ObjectRecord, Rejected, SelectedObject, View
 from render.backends import fake
+from render.backgrounds import Backgrounds
 from render.job import RenderedView, RenderFailed, RenderJob
 from render.stage import render_objects
 
@@ -22,9 +25,13 @@ SETTINGS = {
     "light": "studio",
     "view_transform": "Standard",
     "background": "#00ff00",
+    "backgrounds": None,
     "lens_mm": 35.0,
     "sensor_mm": 32.0,
+    "law": "hemisphere",
+    "elevation_deg": 30.0,
     "distance": 1.5,
+    "distance_jitter": 0.0,
     "margin": 0.04,
     "image_format": "png",
     "quality": 95,
@@ -54,6 +61,9 @@ class Retouching:
             replace(picture, rgba=self._paint(index, picture.rgba))
             for index, picture in enumerate(self._fake.render(job))
         ]
+
+    def versions(self) -> dict[str, str]:
+        return self._fake.versions()
 
 
 def erase(*indices: int):
@@ -86,6 +96,33 @@ def test_the_image_is_composited_and_its_coverage_recorded():
     assert view.foreground_fraction == pytest.approx(1 - green.mean())
 
 
+def test_a_picture_of_the_folder_stands_behind_the_object(tmp_path):
+    for shade in range(5):
+        Image.new("RGB", (9, 7), (0, 0, 10 + shade)).save(tmp_path / f"{shade}.png")
+    views = run(["a", "b"], backgrounds=Backgrounds.open(tmp_path, seed=5), views=6)
+    for view in views:
+        with Image.open(io.BytesIO(view.image)) as picture:
+            assert view.backdrop == f"{picture.getpixel((0, 0))[2] - 10}.png"
+            assert picture.mode == "RGB"
+    assert len({view.backdrop for view in views}) > 2
+    plain = run(["a", "b"], views=6)
+    assert [view.camera for view in views] == [view.camera for view in plain]
+    assert {view.backdrop for view in plain} == {None}
+
+
+def test_a_view_tells_what_it_was_made_from_and_by_whom(tmp_path):
+    asset = tmp_path / "a.glb"
+    asset.write_bytes(b"content")
+    item = selected("a")
+    item = replace(item, record=replace(item.record, asset=str(asset)))
+    renderer = fake.create(fake.Options(), interpreter=None)
+    for view in render_objects([item], renderer, **SETTINGS):
+        assert view.asset_sha256 == hashlib.sha256(b"content").hexdigest()
+        assert view.renderer == "fake 1"
+    assert not Path(selected("a").record.asset).exists()
+    assert [view.asset_sha256 for view in run(["a"])] == [None] * 3
+
+
 def test_alpha_is_kept_on_request():
     view = run(["a"], keep_alpha=True)[0]
     with Image.open(io.BytesIO(view.image)) as picture:
@@ -102,6 +139,15 @@ def test_viewpoints_depend_on_uid_and_seed_and_on_nothing_else():
     assert cameras(run(["b"], views=8))[:3] == alone
     assert cameras(run(["b"], seed=6)) != alone
     assert cameras(run(["a"])) != alone
+
+
+def test_the_law_decides_where_the_cameras_stand_and_jitter_how_far():
+    ring = run(["a"], law="ring", elevation_deg=12.0, views=4)
+    assert [record.camera.elevation_deg for record in ring] == [12.0] * 4
+    steady, varied = run(["a"], distance=5.0), run(["a"], distance=5.0, distance_jitter=0.2)
+    assert {record.camera.distance for record in steady} == {5.0}
+    assert len({record.camera.distance for record in varied}) == 3
+    assert [r.camera.azimuth_deg for r in varied] == [r.camera.azimuth_deg for r in steady]
 
 
 def test_a_failed_object_is_one_rejection_with_all_that_is_known():
@@ -132,6 +178,45 @@ def test_one_blank_view_is_rejected_alone():
         (("a", 0), None),
         (("a", 1), EMPTY_RENDER),
         (("a", 2), None),
+    ]
+
+
+class TunedByTheFirstViewpoint(Retouching):
+    """Paints all of an object's pictures in a shade that follows from the first viewpoint it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda index, rgba: rgba // self._divisor)
+
+    def render(self, job: RenderJob) -> list[RenderedView]:
+        shade = 1 + int(job.viewpoints[0].azimuth_deg) % 3
+        self._divisor = np.array([shade, shade, shade, 1], dtype=np.uint8)
+        return super().render(job)
+
+
+def test_one_view_alone_is_what_it_is_among_all():
+    everything = run(["a", "b"], TunedByTheFirstViewpoint(), views=6)
+    for index in (0, 1, 5):
+        alone = run(["a", "b"], TunedByTheFirstViewpoint(), views=6, only_view=index)
+        assert alone == [everything[index], everything[6 + index]]
+
+
+def test_a_view_alone_is_judged_alone():
+    assert len(run(["a"], Retouching(erase(0)), views=6, only_view=5)) == 1
+    [rejected] = run(["a"], Retouching(erase(1)), views=6, only_view=5)
+    assert rejected.reason == EMPTY_RENDER
+
+
+def test_a_stored_view_carries_the_flags_of_its_picture():
+    def burn_a_corner(index, rgba):
+        burnt = rgba.copy()
+        if index == 1:
+            burnt[:20, :20] = 255
+        return burnt
+
+    assert [view.flags for view in run(["a"], Retouching(burn_a_corner))] == [
+        (),
+        ("over_exposed", "clipped"),
+        (),
     ]
 
 

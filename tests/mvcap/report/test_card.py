@@ -6,8 +6,8 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard
 
-from mvcap.commits import CAPTION
-from mvcap.config import Config
+from mvcap.commits import CAPTION, RENDER, UNCAPTIONED
+from mvcap.config import Config, producing_settings, settings_hash
 from mvcap.plan import Plan, extend_plan
 from mvcap.records import ObjectRecord, SelectedObject
 from mvcap.report.card import write_card
@@ -52,3 +52,39 @@ def test_names_stay_text(store):
     head, _, body = text.partition("\n---\n")
     assert "mit" not in yaml.safe_load(head.removeprefix("---\n"))["license"]
     assert "\n---\n" not in body
+
+
+def committed_card(store: Store, config: Config, *, captions: str) -> str:
+    """Write the card of a rendered dataset whose second shard has the given caption settings."""
+    plan = extend_plan(Plan(0, 1, {"train": 1.0}), [item.uid for item in store.read_objects()])
+    store.write_plan(plan, store.read_objects(), [])
+    made = Config(seed=7, render={"views": 5, "resolution": 64, "light": "objaverse"})
+    render = store.remember_settings(RENDER, {"seed": 7, **producing_settings(made.render)})
+    prompt = store.remember_settings(CAPTION, {"prompt": "A {category}."})
+    blender, writer = {"blender": "4.5.15 LTS", "name": "blender"}, {"name": "tiny:1"}
+    for shard, settings in zip(plan.shards, (prompt, captions), strict=True):
+        views = {shard.uids[0]: 3}
+        store.commit(RENDER, shard, None, settings=render, rows=3, views=views, made_by=blender)
+        made_by = writer if settings == prompt else {}
+        store.commit(
+            CAPTION, shard, None, generation=9, settings=settings, rows=3, views=views, made_by=made_by
+        )
+    write_card(store, plan, config)
+    return (store.root / "README.md").read_text()
+
+
+def test_the_card_tells_the_committed_settings_and_not_the_present_ones(store):
+    prompt = settings_hash({"prompt": "A {category}."})
+    text = committed_card(store, Config(seed=1, captions={"prompt": "Other."}), captions=prompt)
+    assert "| renderer | blender 4.5.15 LTS |" in text
+    assert "| light, view transform | objaverse, Standard |" in text
+    assert "| resolution | 64 px |" in text
+    assert "| seed | 7 |" in text
+    assert "| prompt | A {category}. |" in text
+    assert "no captions yet" not in text
+
+
+def test_views_without_captions_are_counted_apart(store):
+    text = committed_card(store, Config(), captions=UNCAPTIONED)
+    assert "> 3 of 6 views have no captions yet" in text
+    assert "| captioner | tiny:1 |" in text

@@ -20,8 +20,11 @@ from mvcap.errors import BAD_ASSET, CRASH, EMPTY_RENDER, OOM, TIMEOUT, RendererU
 from render.backends import blender
 from render.backends.blender import Options, create
 from render.cameras import Viewpoint, project
+from render.encoding import composite
 from render.job import RenderFailed, RenderJob, SceneSettings
+from render.lights import LightRig, Sun
 from render.presets import PRESETS
+from render.similarity import structural_similarity
 from render.stage import make_scene
 
 pytestmark = [pytest.mark.blender, pytest.mark.timeout(120)]
@@ -483,3 +486,51 @@ def test_settings_that_blender_does_not_know_are_explained(make_job, scene, tmp_
         pytest.raises(RendererUnavailableError, match="Technicolor"),
     ):
         renderer.render(job)
+
+
+@pytest.fixture(scope="module")
+def fast_scene() -> SceneSettings:
+    return make_scene(
+        resolution=128,
+        lens_mm=35.0,
+        sensor_mm=32.0,
+        light="studio",
+        preset="fast",
+        samples=None,
+        view_transform="Standard",
+    )
+
+
+def undenoised(scene: SceneSettings, samples: int) -> SceneSettings:
+    sampling = replace(scene.sampling, samples=samples, denoiser_quality=None, oversampling=(1,))
+    return replace(scene, sampling=sampling)
+
+
+def test_the_fast_preset_is_like_many_samples_under_its_own_light(renderer, make_job, fast_scene, tmp_path):
+    write_markers(tmp_path / "markers.glb")
+    (picture,) = renderer.render(make_job(tmp_path / "markers.glb", scene=fast_scene))
+    (truth,) = renderer.render(make_job(tmp_path / "markers.glb", scene=undenoised(fast_scene, 128)))
+    white = np.full(3, 255, np.uint8)
+    assert structural_similarity(composite(picture.rgba, white), composite(truth.rgba, white)) > 0.995
+
+
+def test_painted_light_is_the_rigs_ambient_and_suns_by_hand(renderer, make_job, fast_scene, tmp_path):
+    box = coloured(trimesh.creation.box(), (0.5, 0.5, 0.5))
+    (tmp_path / "box.glb").write_bytes(trimesh.Scene(box).export(file_type="glb"))
+    rig = LightRig(ambient=0.2, lamps=(Sun((0, 0, -1), 1.0, 0.0), Sun((0, 0, 1), 0.5 * np.pi, 0.0)))
+    scene = replace(fast_scene, light=rig)  # the real sun shines from below, the painted one from above
+    (picture,) = renderer.render(make_job(tmp_path / "box.glb", (Viewpoint(0, 89.9),), scene=scene))
+    top = picture.rgba[64, 64, :3].astype(float) / 255
+    linear = ((top + 0.055) / 1.055) ** 2.4
+    assert linear == pytest.approx(0.5 * (0.2 + 0.5), rel=0.03)
+
+
+def test_glass_is_painted_without_noise(renderer, make_job, fast_scene, tmp_path):
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    material = trimesh.visual.material.PBRMaterial(baseColorFactor=(0.5, 0.5, 0.5, 0.25), alphaMode="BLEND")
+    ball.visual = trimesh.visual.TextureVisuals(material=material)
+    (tmp_path / "glass.glb").write_bytes(trimesh.Scene(ball).export(file_type="glb"))
+    (picture,) = renderer.render(make_job(tmp_path / "glass.glb", scene=fast_scene))
+    alpha = picture.rgba[54:74, 54:74, 3].astype(float) / 255
+    assert alpha.mean() == pytest.approx(1 - 0.75**2, abs=0.02)  # front and back each hide a quarter
+    assert alpha.std() < 0.01

@@ -1,0 +1,70 @@
+"""What a build ends with is kept whole: a summary or a sheet that was lost or changed is written again."""
+
+from pathlib import Path
+
+import pytest
+
+from mvcap.verify import verify_dataset
+from pipelines.build_all import Request, build
+from pipelines.runners.local import LocalRunner
+
+NAMES = ("chairs/a", "chairs/b", "cups/c")
+
+
+def run(config, out, **request):
+    return build(config, Request(out, **request), LocalRunner(), lambda _: None)
+
+
+def contents(out: Path) -> dict[Path, tuple[int, bytes]]:
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def finished(models, fake_config, tmp_path):
+    config, out = fake_config(models(*NAMES)), tmp_path / "out"
+    run(config, out)
+    return config, out
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "objects.parquet", "failures.parquet", "report/sheets/*1*.png"]
+)
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_what_verify_finds_broken_the_next_run_repairs(finished, name: str, damage: str):
+    config, out = finished
+    (path,) = out.glob(name)
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + b"?") if damage == "changed" else path.unlink()
+    assert [problem.file for problem in verify_dataset(out)] == [str(path.relative_to(out))]
+    run(config, out)
+    assert path.read_bytes() == before
+    assert verify_dataset(out) == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["objects.parquet", "listing_failures.json", "config.yaml", "settings/render*", "settings/caption*"],
+)
+def test_a_lost_record_of_a_finished_dataset_is_written_again(finished, pattern: str):
+    config, out = finished
+    (path,) = (out / "_mvcap").glob(pattern)
+    before = path.read_bytes()
+    path.unlink()
+    run(config, out)
+    assert path.read_bytes() == before
+    assert verify_dataset(out) == []
+
+
+def test_an_intact_dataset_is_left_byte_for_byte(finished):
+    config, out = finished
+    before = contents(out)
+    run(config, out)
+    run(config, out, render=False)
+    assert contents(out) == before
+
+
+def test_a_sheet_that_a_recaption_drew_is_no_damage(finished, models, fake_config):
+    _, out = finished
+    other = fake_config(models(*NAMES), captions__prompt="'A picture that is a {category}.'")
+    run(other, out, render=False, recaption=True, part=(0, 2))
+    assert [problem.file for problem in verify_dataset(out)] == ["data"]  # two settings, and nothing else
