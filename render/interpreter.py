@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mvcap.errors import RendererUnavailableError
 
-CHILD_SCRIPT = Path(__file__).with_name("blender_child.py")
+CHILD_SCRIPT = Path(__file__).with_name("blender_child") / "main.py"
 REMEDY = (
     "install it with `pip install 'mvcap[blender]'` (Python 3.11), or set `render.blender` to a Blender "
     "binary or to a Python that has bpy"

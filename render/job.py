@@ -11,7 +11,7 @@ Blender binary prints to the same pipe before it runs any script. The conversati
                                      or child {"kind": "linear", ...}  payload: float16 (h, w, 4) sub-pixels
     at any request                      child {"kind": "failed", "message", "traceback"}
 
-`render/blender_child.py` holds the other end and imports nothing of ours; its tests keep the two in step.
+`render/blender_child/main.py` holds the other end, imports nothing of ours, and is kept in step by a test.
 """
 
 import json

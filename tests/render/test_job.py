@@ -41,7 +41,7 @@ def test_a_message_says_how_long_it_is():
 
 
 def test_the_child_has_the_same_preamble_and_header():
-    source = Path(render.job.__file__).with_name("blender_child.py").read_text()
+    source = (Path(render.job.__file__).with_name("blender_child") / "main.py").read_text()
     constants = {
         node.targets[0].id: ast.unparse(node.value)
         for node in ast.parse(source).body

@@ -1,0 +1,129 @@
+"""Bring an asset into the scene, clean it and measure it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import bmesh  # type: ignore[import-not-found]
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+IMPORTERS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
+    # Suffix -> operators in order of preference. Bone shapes would be rendered like any other mesh, and
+    # Blender's validation moves vertices that are not finite to zero: we delete them, then validate.
+    ".glb": (("import_scene", "gltf", {"disable_bone_shape": True}),),
+    ".gltf": (("import_scene", "gltf", {"disable_bone_shape": True}),),
+    ".obj": (("wm", "obj_import", {"validate_meshes": False}),),
+    ".fbx": (("import_scene", "fbx", {"use_image_search": False}), ("wm", "fbx_import", {})),
+    ".stl": (("wm", "stl_import", {}),),
+    ".ply": (("wm", "ply_import", {}),),
+}
+
+
+def import_asset(path: Path) -> None:
+    """Run the importer of the file's suffix; a RuntimeError carries what it reported."""
+    for module, name, wanted in IMPORTERS[path.suffix.lower()]:
+        operator = getattr(getattr(bpy.ops, module), name)
+        if name not in dir(getattr(bpy.ops, module)):
+            continue
+        known = operator.get_rna_type().properties.keys()
+        options = {option: value for option, value in wanted.items() if option in known}
+        if operator(filepath=str(path), **options) != {"FINISHED"}:
+            raise RuntimeError(f"Blender's importer {name} gave up on {path.name}")
+        return
+    raise RuntimeError(f"this Blender has no importer for {path.suffix}")
+
+
+def hide_all_but_meshes(imported: Iterable[Any]) -> None:
+    """Keep the asset's own lamps, curves and volumes out of the picture.
+
+    They are hidden rather than deleted: a mesh may hang on one of them and would lose its place.
+    """
+    for item in imported:
+        if item.type not in {"MESH", "EMPTY", "ARMATURE"}:
+            item.hide_render = True
+
+
+def delete_nonfinite_vertices(mesh: Any) -> int:
+    """Delete vertices with NaN or infinite coordinates and the faces on them; return how many."""
+    bad = np.flatnonzero(~np.isfinite(coordinates(mesh)).all(axis=1))
+    if len(bad):
+        editable = bmesh.new()
+        editable.from_mesh(mesh)
+        editable.verts.ensure_lookup_table()
+        bmesh.ops.delete(editable, geom=[editable.verts[index] for index in bad], context="VERTS")
+        editable.to_mesh(mesh)
+        editable.free()
+    mesh.validate()
+    return len(bad)
+
+
+def coordinates(mesh: Any) -> NDArray[np.float32]:
+    flat = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    mesh.vertices.foreach_get("co", flat)
+    return flat.reshape(-1, 3)  # (N, 3)
+
+
+def evaluated_vertices() -> tuple[int, NDArray[np.float64]]:
+    """Count the triangles and gather the (N, 3) world vertices of everything that will be rendered.
+
+    Modifiers, armatures and instances count; vertices that belong to no face do not.
+    """
+    bpy.context.view_layer.update()
+    triangles, parts = 0, [np.empty((0, 3))]
+    for instance in bpy.context.evaluated_depsgraph_get().object_instances:
+        item = instance.object
+        if item.type == "MESH" and not item.hide_render:
+            mesh, matrix = item.data, np.array(instance.matrix_world)
+            corners = np.empty(len(mesh.loops), dtype=np.int32)
+            mesh.loops.foreach_get("vertex_index", corners)
+            used = np.zeros(len(mesh.vertices), dtype=bool)
+            used[corners] = True
+            parts.append(coordinates(mesh)[used] @ matrix[:3, :3].T + matrix[:3, 3])
+            triangles += len(corners) - 2 * len(mesh.polygons)
+    return triangles, np.concatenate(parts)
+
+
+def detach_missing_textures(folder: Path) -> list[str]:
+    """Forget textures that cannot be read, or that lie outside the asset's folder; return their names.
+
+    Blender would paint the object magenta; without the texture it has the material's plain colour.
+    """
+    files = [image for image in bpy.data.images if image.type == "IMAGE"]
+    missing = {image.name for image in files if not is_readable(image, folder)}
+    for material in bpy.data.materials:
+        if material.use_nodes:
+            nodes = material.node_tree.nodes
+            for node in [node for node in nodes if node.type == "TEX_IMAGE" and names(node.image, missing)]:
+                nodes.remove(node)
+    return sorted(missing)
+
+
+def names(image: Any, missing: set[str]) -> bool:
+    return image is not None and image.name in missing
+
+
+def is_readable(image: Any, folder: Path) -> bool:
+    if not image.packed_file:
+        path = Path(bpy.path.abspath(image.filepath)).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            return False
+    readable = image.size[0] > 0  # reading the size decodes the file
+    image.buffers_free()
+    return bool(readable)
+
+
+def show_vertex_colours() -> None:
+    """Give meshes that have colours but no material (PLY scans) one that shows the colours."""
+    for mesh in bpy.data.meshes:
+        if mesh.color_attributes and not any(mesh.materials):
+            material = bpy.data.materials.new("vertex colours")
+            material.use_nodes = True
+            nodes, links = material.node_tree.nodes, material.node_tree.links
+            colour = nodes.new("ShaderNodeVertexColor")
+            colour.layer_name = mesh.color_attributes[0].name
+            surface = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+            links.new(colour.outputs["Color"], surface.inputs["Base Color"])
+            mesh.materials.clear()
+            mesh.materials.append(material)
