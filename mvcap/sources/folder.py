@@ -17,7 +17,9 @@ from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 
 SOURCE = "folder"
-MODEL_SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".fbx", ".stl", ".ply"})
+MODEL_SUFFIXES = frozenset(
+    {".glb", ".gltf", ".obj", ".fbx", ".stl", ".ply", ".usd", ".usda", ".usdc", ".usdz"}
+)
 LABEL_COLUMNS = frozenset({"path", "category", "license", "creator", "source_url"})
 
 

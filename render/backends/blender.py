@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mvcap.config import OPERATIONAL
 from mvcap.errors import BAD_ASSET, EMPTY_RENDER
 from mvcap.records import Camera
-from render.asset_checks import find_problem
+from render.asset_checks import Caps, find_problem
 from render.cameras import Floats, PixelRect, Viewpoint, fitted_camera, pixel_bounds
 from render.encoding import composite
 from render.filtering import develop
@@ -66,6 +66,8 @@ class Options(BaseModel):
     max_asset_mb: Annotated[float, Field(gt=0), OPERATIONAL] = 500.0
     """File size, in 10⁶ bytes."""
     max_vertices: Annotated[int, Field(ge=1), OPERATIONAL] = 20_000_000
+    max_texture_mpx: Annotated[float, Field(gt=0, le=178), OPERATIONAL] = 178.0
+    """Of one picture, in 10⁶ pixels: 8192 × 16384 passes, and Pillow reads none above 178."""
 
 
 def create(options: Options, *, interpreter: str | None) -> "BlenderRenderer":
@@ -81,7 +83,11 @@ class BlenderRenderer:
     """A `render.job.Renderer`."""
 
     def __init__(self, options: Options, interpreter: str) -> None:
-        self._options = options
+        self._caps = Caps(
+            bytes=int(options.max_asset_mb * 1e6),
+            vertices=options.max_vertices,
+            texture_pixels=int(options.max_texture_mpx * 1e6),
+        )
         limits = Limits(
             attempts=options.attempts,
             start_timeout_s=options.start_timeout_s,
@@ -93,12 +99,7 @@ class BlenderRenderer:
         self.supervisor = Supervisor(interpreter, limits, bind_core=options.bind_cores)
 
     def render(self, job: RenderJob) -> list[RenderedView]:
-        problem = find_problem(
-            job.asset,
-            max_bytes=int(self._options.max_asset_mb * 1e6),
-            max_vertices=self._options.max_vertices,
-        )
-        if problem is not None:
+        if (problem := find_problem(job.asset, self._caps)) is not None:
             raise RenderFailed(problem.reason, problem.message)
         return self.supervisor.run(job.scene, lambda session: photograph(session, job))
 

@@ -9,6 +9,18 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from render.blender_child.usd_references import check_references
+
+USD_OPTIONS = {
+    # A texture of the same name as an earlier object's must not give way to that one.
+    "tex_name_collision_mode": "OVERWRITE",
+    "import_textures_mode": "IMPORT_PACK",
+    "import_volumes": False,
+    "import_points": False,
+    "set_frame_range": False,
+    "create_world_material": False,
+    "attr_import_mode": "NONE",
+}
 IMPORTERS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
     # Suffix -> operators in order of preference. Bone shapes would be rendered like any other mesh, and
     # Blender's validation moves vertices that are not finite to zero: we delete them, then validate.
@@ -18,11 +30,14 @@ IMPORTERS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
     ".fbx": (("import_scene", "fbx", {"use_image_search": False}), ("wm", "fbx_import", {})),
     ".stl": (("wm", "stl_import", {}),),
     ".ply": (("wm", "ply_import", {}),),
+    **dict.fromkeys((".usd", ".usda", ".usdc", ".usdz"), (("wm", "usd_import", USD_OPTIONS),)),
 }
 
 
 def import_asset(path: Path) -> None:
     """Run the importer of the file's suffix; a RuntimeError carries what it reported."""
+    if IMPORTERS[path.suffix.lower()][0][1] == "usd_import":
+        check_references(path)
     for module, name, wanted in IMPORTERS[path.suffix.lower()]:
         operator = getattr(getattr(bpy.ops, module), name)
         if name not in dir(getattr(bpy.ops, module)):
@@ -114,16 +129,27 @@ def is_readable(image: Any, folder: Path) -> bool:
     return bool(readable)
 
 
-def show_vertex_colours() -> None:
-    """Give meshes that have colours but no material (PLY scans) one that shows the colours."""
+def give_materials() -> None:
+    """Give every mesh without a material one that shows its colours (PLY scans), or else is plain grey.
+
+    Blender renders a face without a material grey as well, but painted light needs one to be painted on.
+    """
     for mesh in bpy.data.meshes:
-        if mesh.color_attributes and not any(mesh.materials):
-            material = bpy.data.materials.new("vertex colours")
-            material.use_nodes = True
-            nodes, links = material.node_tree.nodes, material.node_tree.links
-            colour = nodes.new("ShaderNodeVertexColor")
-            colour.layer_name = mesh.color_attributes[0].name
-            surface = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
-            links.new(colour.outputs["Color"], surface.inputs["Base Color"])
+        if not any(mesh.materials):
             mesh.materials.clear()
-            mesh.materials.append(material)
+            mesh.materials.append(make_material(mesh.color_attributes[:1]))
+        for slot, material in enumerate(mesh.materials):
+            if material is None:
+                mesh.materials[slot] = make_material([])
+
+
+def make_material(colours: Any) -> Any:
+    material = bpy.data.materials.new("made here")
+    material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    for attribute in colours:
+        colour = nodes.new("ShaderNodeVertexColor")
+        colour.layer_name = attribute.name
+        surface = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+        links.new(colour.outputs["Color"], surface.inputs["Base Color"])
+    return material

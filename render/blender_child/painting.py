@@ -21,8 +21,9 @@ def paint_light(rig: Rig) -> None:
             material.cycles.emission_sampling = "NONE"
             for node in [node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"]:
                 paint_surface(material.node_tree, node, rig)
-    for item in bpy.data.objects:
-        # Rays that look for light would find the paint on other surfaces, and bring the noise back.
+    for item in [item for item in bpy.data.objects if item.type == "MESH"]:
+        # Rays that look for light would find the paint on other surfaces, and bring the noise back. The
+        # sun is an object too, and lights nothing where it is invisible to them.
         item.visible_diffuse = item.visible_glossy = False
 
 

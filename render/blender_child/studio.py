@@ -13,9 +13,9 @@ from render.blender_child.importing import (
     delete_nonfinite_vertices,
     detach_missing_textures,
     evaluated_vertices,
+    give_materials,
     hide_all_but_meshes,
     import_asset,
-    show_vertex_colours,
 )
 from render.blender_child.lighting import add_light
 from render.blender_child.painting import paint_light
@@ -61,7 +61,7 @@ class Studio:
         hide_all_but_meshes(item for item in self.scene.objects if item.as_pointer() not in self.kept)
         nonfinite = sum(delete_nonfinite_vertices(mesh) for mesh in bpy.data.meshes)
         missing = detach_missing_textures(path.parent)
-        show_vertex_colours()
+        give_materials()
         if self.painted:
             paint_light(self.painted)
         triangles, size, vertices = self.normalise(request["rotation"])

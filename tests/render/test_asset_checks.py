@@ -3,19 +3,22 @@
 import base64
 import json
 import struct
+import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
 import trimesh
 
 from mvcap.errors import BAD_ASSET, TOO_BIG
-from render.asset_checks import find_problem
+from render.asset_checks import Caps, find_problem
 
+MAX_PIXELS = 10_000
 GLB = trimesh.creation.box().export(file_type="glb")
 
 
 def problem_of(path: Path, *, max_bytes: int = 10**6, max_vertices: int = 10**6) -> tuple[str, str] | None:
-    found = find_problem(str(path), max_bytes=max_bytes, max_vertices=max_vertices)
+    found = find_problem(str(path), Caps(max_bytes, max_vertices, MAX_PIXELS))
     return None if found is None else (found.reason, found.message)
 
 
@@ -89,6 +92,10 @@ BROKEN = {
     "forged.stl": b"\0" * 80 + struct.pack("<I", 900) + bytes(50),
     "no_triangle.stl": b"\0" * 84,
     "ascii.fbx": b"; FBX 7.4.0 project file",
+    "text.usda": b"#sdf 1.4.32",
+    "noise.usdc": b"PXR-USD\0" + bytes(99),
+    "noise.usdz": b"PK\3\4" + bytes(99),
+    "forged_faces.ply": b"ply\nformat ascii 1.0\nelement vertex 1\nelement face 900\nend_header\n0 0 0\n",
     "scene.blend": b"BLENDER-v405",
     "no_suffix": b"glTF",
 }
@@ -170,6 +177,87 @@ def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path):
     content["buffers"][0]["uri"] = "data.bin"
     (folder / "a.gltf").write_text(json.dumps(content))
     assert "outside its own folder" in (problem_of(folder / "a.gltf") or ("", ""))[1]
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The first chunk of a PNG of that many pixels, and nothing of them."""
+    data = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + data + struct.pack(">I", zlib.crc32(data))
+
+
+def with_picture(picture: bytes, where: str, folder: Path) -> Path:
+    """Write a triangle whose picture lies in its buffer, in its text, or beside it."""
+    content = triangle()
+    binary = bytes(36) + picture
+    content["buffers"][0]["byteLength"] = len(binary)
+    if where == "buffer":
+        content["bufferViews"].append({"buffer": 0, "byteOffset": 36, "byteLength": len(picture)})
+        content["images"] = [{"bufferView": 1, "mimeType": "image/png"}]
+    elif where == "text":
+        content["images"] = [{"uri": "data:image/png;base64," + base64.b64encode(picture).decode()}]
+    else:
+        (folder / "beside.png").write_bytes(picture)
+        content["images"] = [{"uri": "beside.png"}]
+    (folder / "a.glb").write_bytes(glb_of(content, binary))
+    return folder / "a.glb"
+
+
+@pytest.mark.parametrize("where", ["buffer", "text", "beside"])
+def test_a_picture_of_too_many_pixels_is_too_big(tmp_path, where):
+    assert problem_of(with_picture(png_header(100, 100), where, tmp_path)) is None
+    assert problem_of(with_picture(b"no picture", where, tmp_path)) is None
+    reason, message = problem_of(with_picture(png_header(101, 100), where, tmp_path)) or ("", "")
+    assert (reason, "101 x 100 pixels; max_texture_mpx allows 10000" in message) == (TOO_BIG, True)
+    reason, message = problem_of(with_picture(png_header(2**31 - 1, 2**31 - 1), where, tmp_path)) or ("", "")
+    assert reason == TOO_BIG
+
+
+def test_a_huge_picture_inside_an_fbx_is_found_by_its_signature(tmp_path):
+    head = b"Kaydara FBX Binary  \x00\x1a\x00" + bytes(99)
+    (tmp_path / "a.fbx").write_bytes(head + png_header(100, 100) + b"\xff\xd8\xff chance")
+    assert problem_of(tmp_path / "a.fbx") is None
+    (tmp_path / "b.fbx").write_bytes(head + png_header(99999, 99999) + bytes(9))
+    assert (problem_of(tmp_path / "b.fbx") or ("",))[0] == TOO_BIG
+
+
+def test_nodes_that_go_round_in_circles_or_have_two_parents_are_refused(tmp_path):
+    def nodes(*children: list[int]) -> bytes:
+        return glb_of(triangle() | {"nodes": [{"children": below} for below in children]}, bytes(36))
+
+    (tmp_path / "tree.glb").write_bytes(nodes([1, 2], [3], [], []))
+    assert problem_of(tmp_path / "tree.glb") is None
+    for name, children in {"circle": [[1], [0]], "own": [[], [1]], "shared": [[2], [2], []]}.items():
+        (tmp_path / f"{name}.glb").write_bytes(nodes(*children))
+        assert (problem_of(tmp_path / f"{name}.glb") or ("",))[0] == BAD_ASSET, name
+
+
+def test_a_gltf_with_its_buffer_beside_it_is_searched_for_vertices_that_are_no_numbers_too(tmp_path):
+    content = triangle()
+    content["buffers"][0]["uri"] = "a.bin"
+    (tmp_path / "a.bin").write_bytes(struct.pack("<9f", 0, 0, 0, 1, float("nan"), 0, 0, 1, 0))
+    (tmp_path / "a.gltf").write_text(json.dumps(content))
+    assert "1 of 3 vertices" in (problem_of(tmp_path / "a.gltf") or ("", ""))[1]
+
+
+def usdz_of(folder: Path, compression: int = zipfile.ZIP_STORED, **entries: bytes) -> Path:
+    with zipfile.ZipFile(folder / "a.usdz", "w", compression) as archive:
+        for name, data in entries.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), data)
+    return folder / "a.usdz"
+
+
+def test_a_usd_package_is_held_to_its_specification(tmp_path):
+    assert problem_of(usdz_of(tmp_path, a_usda=b"#usda 1.0", t__b_png=png_header(9, 9))) is None
+    assert problem_of(usdz_of(tmp_path, a_usda=b"#usda 1.0", t__b_png=png_header(999, 999)))[0] == TOO_BIG
+    for entries in (
+        {"readme_txt": b"#usda 1.0"},
+        {"a_usda": b"", "__etc__b_usda": b""},
+        {"a_usda": b"", "b_usdz": b""},
+        {},
+    ):
+        assert (problem_of(usdz_of(tmp_path, **entries)) or ("",))[0] == BAD_ASSET, entries
+    squeezed = usdz_of(tmp_path, zipfile.ZIP_DEFLATED, a_usda=b"#usda 1.0", b_bin=bytes(10**6))
+    assert "is compressed" in (problem_of(squeezed) or ("", ""))[1]
 
 
 def test_a_missing_buffer_file_is_a_bad_asset(tmp_path):

@@ -145,24 +145,28 @@ def test_a_rotation_sets_a_lying_object_upright(renderer, make_job, tmp_path):
     assert centroid(picture.rgba, "red")[1] < centroid(picture.rgba, "blue")[1] - 10
 
 
-FBX = """
+BOX = """
 import sys, bpy
 bpy.ops.wm.read_factory_settings(use_empty=True)
 bpy.ops.mesh.primitive_cube_add(size=1, location=(50, -7, 3), scale=(1, 3, 2))
-bpy.ops.export_scene.fbx(filepath=sys.argv[-1])
+export = bpy.ops.export_scene.fbx if sys.argv[-1].endswith("fbx") else bpy.ops.wm.usd_export
+export(filepath=sys.argv[-1])
 """
 
 
 def write_box(path: Path) -> None:
     """Write a box that is 1 wide (x), 3 deep (y) and 2 high (z) once Blender has imported it."""
-    if path.suffix == ".fbx":
-        subprocess.run([sys.executable, "-I", "-c", FBX, str(path)], capture_output=True, check=True)
+    if path.suffix == ".fbx" or path.suffix.startswith(".usd"):
+        subprocess.run([sys.executable, "-I", "-c", BOX, str(path)], capture_output=True, check=True)
         return
     z_up = path.suffix in {".stl", ".ply"}
     trimesh.creation.box((1, 3, 2) if z_up else (1, 2, 3)).apply_translation((50, -7, 3)).export(path)
 
 
-@pytest.mark.parametrize("file_type", ["glb", "gltf", "obj", "stl", "ply", "fbx"])
+FORMATS = ["glb", "gltf", "obj", "stl", "ply", "fbx", "usd", "usda", "usdc", "usdz"]
+
+
+@pytest.mark.parametrize("file_type", FORMATS)
 def test_every_format_gives_the_same_silhouette(renderer, make_job, tmp_path, file_type):
     write_box(tmp_path / f"box.{file_type}")
     [picture] = renderer.render(make_job(tmp_path / f"box.{file_type}"))
@@ -523,6 +527,17 @@ def test_painted_light_is_the_rigs_ambient_and_suns_by_hand(renderer, make_job, 
     top = picture.rgba[64, 64, :3].astype(float) / 255
     linear = ((top + 0.055) / 1.055) ** 2.4
     assert linear == pytest.approx(0.5 * (0.2 + 0.5), rel=0.03)
+
+
+@pytest.mark.parametrize("painted", [True, False], ids=["with paint", "alone"])
+def test_the_real_sun_of_painted_light_shines_too(renderer, make_job, fast_scene, tmp_path, painted):
+    trimesh.creation.box().export(tmp_path / "box.stl")  # no material: Blender's own grey, 0.8
+    rig = LightRig(ambient=0.2 if painted else 0.0, lamps=(Sun((0, 0, 1), 0.5 * np.pi, 0.0),))
+    scene = replace(fast_scene, light=rig)
+    (picture,) = renderer.render(make_job(tmp_path / "box.stl", (Viewpoint(0, 89.9),), scene=scene))
+    linear = float(((picture.rgba[64, 64, 0] / 255 + 0.055) / 1.055) ** 2.4)
+    diffuse = 0.8 * ((0.2 if painted else 0.0) + 0.5)
+    assert diffuse < linear < 1.2 * diffuse  # its gloss adds some
 
 
 def test_glass_is_painted_without_noise(renderer, make_job, fast_scene, tmp_path):
