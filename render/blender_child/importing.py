@@ -1,13 +1,10 @@
-"""Bring an asset into the scene, clean it and measure it."""
+"""Bring an asset into the scene, its textures and materials made sound."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import bmesh  # type: ignore[import-not-found]
 import bpy
-import numpy as np
-from numpy.typing import NDArray
 
 from render.blender_child.usd_references import check_references
 
@@ -58,46 +55,6 @@ def hide_all_but_meshes(imported: Iterable[Any]) -> None:
     for item in imported:
         if item.type not in {"MESH", "EMPTY", "ARMATURE"}:
             item.hide_render = True
-
-
-def delete_nonfinite_vertices(mesh: Any) -> int:
-    """Delete vertices with NaN or infinite coordinates and the faces on them; return how many."""
-    bad = np.flatnonzero(~np.isfinite(coordinates(mesh)).all(axis=1))
-    if len(bad):
-        editable = bmesh.new()
-        editable.from_mesh(mesh)
-        editable.verts.ensure_lookup_table()
-        bmesh.ops.delete(editable, geom=[editable.verts[index] for index in bad], context="VERTS")
-        editable.to_mesh(mesh)
-        editable.free()
-    mesh.validate()
-    return len(bad)
-
-
-def coordinates(mesh: Any) -> NDArray[np.float32]:
-    flat = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
-    mesh.vertices.foreach_get("co", flat)
-    return flat.reshape(-1, 3)  # (N, 3)
-
-
-def evaluated_vertices() -> tuple[int, NDArray[np.float64]]:
-    """Count the triangles and gather the (N, 3) world vertices of everything that will be rendered.
-
-    Modifiers, armatures and instances count; vertices that belong to no face do not.
-    """
-    bpy.context.view_layer.update()
-    triangles, parts = 0, [np.empty((0, 3))]
-    for instance in bpy.context.evaluated_depsgraph_get().object_instances:
-        item = instance.object
-        if item.type == "MESH" and not item.hide_render:
-            mesh, matrix = item.data, np.array(instance.matrix_world)
-            corners = np.empty(len(mesh.loops), dtype=np.int32)
-            mesh.loops.foreach_get("vertex_index", corners)
-            used = np.zeros(len(mesh.vertices), dtype=bool)
-            used[corners] = True
-            parts.append(coordinates(mesh)[used] @ matrix[:3, :3].T + matrix[:3, 3])
-            triangles += len(corners) - 2 * len(mesh.polygons)
-    return triangles, np.concatenate(parts)
 
 
 def detach_missing_textures(folder: Path) -> list[str]:

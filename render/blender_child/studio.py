@@ -10,14 +10,13 @@ from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
 from render.blender_child.importing import (
-    delete_nonfinite_vertices,
     detach_missing_textures,
-    evaluated_vertices,
     give_materials,
     hide_all_but_meshes,
     import_asset,
 )
 from render.blender_child.lighting import add_light
+from render.blender_child.measuring import delete_nonfinite_vertices, delete_outlier_faces, measure
 from render.blender_child.painting import paint_light
 
 Message = dict[str, Any]
@@ -59,15 +58,20 @@ class Studio:
         self.scene.world, self.scene.camera = self.world, self.camera  # should an importer bring its own
         self.scene.frame_set(0)
         hide_all_but_meshes(item for item in self.scene.objects if item.as_pointer() not in self.kept)
-        nonfinite = sum(delete_nonfinite_vertices(mesh) for mesh in bpy.data.meshes)
+        nonfinite, outliers = delete_nonfinite_vertices(), delete_outlier_faces()
         missing = detach_missing_textures(path.parent)
         give_materials()
         if self.painted:
             paint_light(self.painted)
         triangles, size, vertices = self.normalise(request["rotation"])
-        facts = {"triangles": triangles, "vertices": len(vertices), "nonfinite_vertices": nonfinite}
-        reply = {"kind": "loaded", "size": size, "missing_textures": missing, **facts}
-        return reply, vertices.astype("<f4").tobytes()
+        facts = {
+            "triangles": triangles,
+            "vertices": len(vertices),
+            "nonfinite_vertices": nonfinite,
+            "outlier_faces": outliers,
+            "missing_textures": missing,
+        }
+        return {"kind": "loaded", "size": size, **facts}, vertices.astype("<f4").tobytes()
 
     def clear(self) -> None:
         """Delete everything that the set-up did not make; nothing an importer leaves can survive this."""
@@ -88,7 +92,7 @@ class Studio:
         rows = [rotation[row : row + 3] for row in (0, 3, 6)] if rotation else Matrix.Identity(3)
         turn = Matrix(rows).to_4x4()
         root.matrix_world = turn
-        triangles, vertices = evaluated_vertices()
+        triangles, vertices = measure()
         if not len(vertices):
             return triangles, 0.0, vertices
         low, high = vertices.min(axis=0), vertices.max(axis=0)  # (3,), (3,)
@@ -96,7 +100,7 @@ class Studio:
         if not USABLE_SIZE[0] <= size <= USABLE_SIZE[1]:
             return triangles, size, vertices
         root.matrix_world = Matrix.Scale(1 / size, 4) @ Matrix.Translation(Vector(-(low + high) / 2)) @ turn
-        return triangles, size, evaluated_vertices()[1]
+        return triangles, size, measure()[1]
 
     def view(self, request: Message) -> tuple[Message, bytes]:
         """Render the pixels inside the border: as a PNG, or as linear sub-pixels."""

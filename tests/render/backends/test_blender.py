@@ -324,6 +324,33 @@ def test_vertices_that_are_not_finite_are_deleted(renderer, make_job, tmp_path, 
     np.testing.assert_allclose(broken.rgba[..., 3].astype(int), sound.rgba[..., 3].astype(int), atol=1)
 
 
+STRAYS = {"vertex": "v 10 1e6 10\nf 1 2 9\n", "triangle": "v 1e30 0 0\nv 1e30 1 0\nv 1e30 1 1\nf 9 10 11\n"}
+
+
+@pytest.mark.parametrize("kind", STRAYS)
+def test_a_stray_face_does_not_decide_the_scale(renderer, make_job, tmp_path, kind):
+    trimesh.creation.box().apply_translation((10, 10, 10)).export(tmp_path / "sound.obj")
+    (tmp_path / "stray.obj").write_text((tmp_path / "sound.obj").read_text() + "\n" + STRAYS[kind])
+    [stray] = renderer.render(make_job(tmp_path / "stray.obj"))
+    [sound] = renderer.render(make_job(tmp_path / "sound.obj"))
+    np.testing.assert_allclose(stray.rgba[..., 3].astype(int), sound.rgba[..., 3].astype(int), atol=1)
+
+
+def test_a_stray_copy_of_a_mesh_leaves_the_good_one_where_it_is(renderer, make_job, tmp_path):
+    scene = trimesh.Scene()
+    scene.add_geometry(trimesh.creation.icosphere(), node_name="ball")
+    scene.add_geometry(trimesh.creation.box((3, 0.1, 0.1)), node_name="bar")
+    (tmp_path / "two.glb").write_bytes(scene.export(file_type="glb"))
+    gltf = pygltflib.GLTF2().load(str(tmp_path / "two.glb"))
+    bar = next(node.mesh for node in gltf.nodes if node.name == "bar")
+    gltf.nodes.append(pygltflib.Node(mesh=bar, translation=[1e6, 0.0, 0.0]))
+    gltf.scenes[0].nodes.append(len(gltf.nodes) - 1)
+    gltf.save_binary(str(tmp_path / "copied.glb"))
+    [copied] = renderer.render(make_job(tmp_path / "copied.glb"))
+    [two] = renderer.render(make_job(tmp_path / "two.glb"))
+    np.testing.assert_array_equal(copied.rgba, two.rgba)
+
+
 def write_glb(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
     """Write a GLB by hand: libraries refuse what these tests need."""
     binary = vertices.astype("<f4").tobytes() + faces.astype("<u4").tobytes()
