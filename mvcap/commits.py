@@ -36,6 +36,8 @@ class Commit:
     views: Mapping[str, int] = field(default_factory=dict)
     """Rows of each object that has any."""
     rejected: tuple[Rejected, ...] = ()
+    assets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What is known of the model file of each object that has rows: see `mvcap.schema.ASSET_COLUMNS`."""
     made_by: Mapping[str, Any] = field(default_factory=dict)
     """Identity and versions of whatever did the work."""
     seconds: float = 0.0

@@ -99,6 +99,9 @@ class RenderConfig(Section):
     """Samples per pixel; the preset's own number where null."""
     light: str = "studio"
     background: str = Field("#ffffff", pattern=HEX_COLOUR)
+    max_bad_views: float = Field(0.5, ge=0, le=1)
+    """Share of an object's pictures that may be bad: blank, black, burnt out, tiny, cut off, over- or
+    under-exposed. An object with more is rejected."""
     backgrounds: Annotated[str | None, OPERATIONAL] = None
     """A folder of pictures, one of which is put behind each view instead of the colour. Its content, not
     its place, is part of what decides the pictures."""

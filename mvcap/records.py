@@ -83,6 +83,30 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetFacts:
+    """What was found in a model file."""
+
+    triangles: int
+    vertices: int
+    """Those that are rendered: they belong to a face, and are finite."""
+    nonfinite_vertices: int
+    """NaN or infinite ones, which were deleted."""
+    outlier_faces: int
+    """Deleted, because a vertex of theirs was wildly far from all others."""
+    textures: int
+    """Pictures that were read."""
+    missing_textures: tuple[str, ...]
+    """Pictures that are not there, cannot be read, or lie outside the asset's folder."""
+    coloured: bool
+    """Whether a texture, a vertex colour or a material gives it any colour but the default grey."""
+
+    @property
+    def untextured(self) -> bool:
+        """Whether it shows nothing of how it is meant to look: all textures lost, or never any colour."""
+        return not self.textures and (bool(self.missing_textures) or not self.coloured)
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One picture of an object, encoded as it will be stored."""
 
@@ -107,6 +131,8 @@ class View:
     """What made the pixels and its version, such as `blender 4.5.15 LTS`."""
     flags: tuple[str, ...] | None = None
     """What an image check found worth telling, such as `tiny_subject`; None where nothing was checked."""
+    facts: AssetFacts | None = None
+    """Of its object's model file; None where nothing was imported, or in a view read from a dataset."""
 
     @property
     def key(self) -> Key:

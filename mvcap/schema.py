@@ -7,6 +7,7 @@ Ray Data read them as plain Parquet.
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +16,9 @@ from mvcap.config import HEX_COLOUR
 from mvcap.errors import CorruptDatasetError
 from mvcap.records import Camera, CaptionedView, ObjectRecord, Rejected, SelectedObject, View
 
-SCHEMA_VERSION = 2
-"""2 added `flags`, `asset_sha256` and `renderer`, which are null in what version 1 left."""
+SCHEMA_VERSION = 3
+"""2 added `flags`, `asset_sha256` and `renderer`, 3 what is known of model files to the objects.
+What an older version left is null."""
 
 CAMERA_CONVENTION = (
     "World: +Z up, right-handed; the object is normalised to the unit cube at the origin. "
@@ -32,6 +34,7 @@ HIDDEN_COLOUR = "#000000"
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 FLAGS = pa.list_(pa.string())
+FLAGS_ABOUT = "over_exposed, under_exposed, tiny_subject, clipped, untextured; null: not checked"
 MATRIX = pa.list_(pa.float32())  # not fixed-size: pyarrow 25 cannot read a null back from one
 
 
@@ -62,7 +65,7 @@ VIEW_COLUMNS = [
     _column("width", pa.int32(), False),
     _column("height", pa.int32(), False),
     _column("foreground_fraction", pa.float32(), True, "share of the picture that the object covers"),
-    _column("flags", FLAGS, True, "over_exposed, under_exposed, tiny_subject, clipped; null: not checked"),
+    _column("flags", FLAGS, True, FLAGS_ABOUT),
     _column("duplicate_of", pa.string(), True, "uid of a near-duplicate; null where none was looked for"),
     _column("license", pa.string()),
     _column("creator", pa.string()),
@@ -71,6 +74,18 @@ VIEW_COLUMNS = [
     _column("renderer", pa.string(), True, "what made the picture, and its version"),
     _column("split", pa.string(), False),
 ]
+
+ASSET_COLUMNS = [
+    _column("asset_sha256", pa.string(), True, "of the model file; null where nothing was rendered"),
+    _column("triangles", pa.int64()),
+    _column("vertices", pa.int64(), True, "those that are rendered"),
+    _column("nonfinite_vertices", pa.int64(), True, "NaN or infinite: deleted"),
+    _column("outlier_faces", pa.int64(), True, "wildly far from all others: deleted"),
+    _column("textures", pa.int64(), True, "pictures that were read"),
+    _column("missing_textures", pa.list_(pa.string()), True, "pictures that could not be read"),
+    _column("coloured", pa.bool_(), True, "whether anything gives it another colour than the default grey"),
+]
+"""What is known of a model file; an object's commit record holds the values."""
 
 OBJECT_COLUMNS = [
     _column("uid", pa.string(), False),
@@ -85,6 +100,7 @@ OBJECT_COLUMNS = [
     _column("status", pa.string(), False, "done, partial, failed or pending"),
     _column("reason", pa.string(), True, "why the object, or one of its views, failed"),
     _column("views", pa.int32(), False, "rows of this object in the data"),
+    *ASSET_COLUMNS,
     _column("license", pa.string()),
     _column("creator", pa.string()),
     _column("source_url", pa.string()),
@@ -247,6 +263,14 @@ def planned_from_row(row: Mapping[str, Any]) -> SelectedObject:
     fields = {name: row[name] for name in ObjectRecord.__dataclass_fields__}
     fields["rotation"] = tuple(fields["rotation"]) if fields["rotation"] else None
     return SelectedObject(ObjectRecord(**fields), row["category"], row["similarity"])
+
+
+def asset_row(view: View) -> dict[str, Any]:
+    """Return what a view tells about its object's model file: a value for each of `ASSET_COLUMNS`."""
+    facts = asdict(view.facts) if view.facts else {}
+    row = {column.name: facts.get(column.name) for column in ASSET_COLUMNS}
+    missing = None if view.facts is None else list(view.facts.missing_textures)
+    return row | {"asset_sha256": view.asset_sha256, "missing_textures": missing}
 
 
 def failure_row(rejected: Rejected) -> dict[str, Any]:

@@ -176,4 +176,5 @@ def _object_row(item: SelectedObject, commits: list[Commit | None], reason: str 
         "license": record.license,
         "creator": record.creator,
         "source_url": record.source_url,
+        **(commits[0].assets.get(item.uid, {}) if commits[0] else {}),
     }

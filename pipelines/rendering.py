@@ -61,6 +61,7 @@ def stage_arguments(config: Config) -> dict[str, Any]:
         "image_format": render.image.format,
         "quality": render.image.quality,
         "keep_alpha": render.image.keep_alpha,
+        "max_bad_views": render.max_bad_views,
     }
 
 

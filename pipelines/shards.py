@@ -55,7 +55,8 @@ class ShardWorker:
         shard = self._plan.shards[index]
         generation = self._store.next_generation(self.stage.name, shard)
         rejected: list[Rejected] = []
-        outputs = _observed(self._worker(self._inputs(shard)), rejected, progress)
+        assets: dict[str, Mapping[str, Any]] = {}
+        outputs = _observed(self._worker(self._inputs(shard)), rejected, assets, progress)
         with self._store.stage_file(self.stage.name, shard) as temporary:
             rows = self._write(outputs, shard, temporary)
             seconds = time.monotonic() - started
@@ -68,6 +69,7 @@ class ShardWorker:
                 rows=sum(rows.values()),
                 views=rows,
                 rejected=tuple(rejected),
+                assets=assets,
                 made_by=dict(self._worker.made_by),
                 seconds=round(seconds, 3),
             )
@@ -102,14 +104,19 @@ class ShardWorker:
 
 
 def _observed(
-    outputs: Iterable[View | CaptionedView | Rejected], rejected: list[Rejected], progress: Progress
+    outputs: Iterable[View | CaptionedView | Rejected],
+    rejected: list[Rejected],
+    assets: dict[str, Mapping[str, Any]],
+    progress: Progress,
 ) -> Iterator[View | CaptionedView]:
-    """Pass outputs on, and set the rejected ones aside."""
+    """Pass outputs on, set the rejected ones aside, and note what rendered views tell of their assets."""
     for output in outputs:
         progress(1)
         if isinstance(output, Rejected):
             rejected.append(output)
         else:
+            if isinstance(output, View):
+                assets.setdefault(output.object.uid, schema.asset_row(output))
             yield output
 
 

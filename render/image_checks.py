@@ -1,11 +1,13 @@
 """Is there something to see? Checks of a rendered picture before it is stored: pure."""
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mvcap.errors import BAD_VIEWS, EMPTY_RENDER, Reason
+from mvcap.records import AssetFacts
 
 BLANK_COVERAGE: Final = 0.002
 """Share of the picture: 100 pixels at 224 px, 10 x 10 of a sheet seen edge-on. Below it nobody can name
@@ -30,8 +32,11 @@ TINY_COVERAGE: Final = 1 / 49
 """Share of the picture: one of the 7 x 7 patches into which CLIP ViT-B/32 cuts it. Of those 364 views 9 have
 less: forks, coat hangers, a glass door from the side (measured 2026-11-24)."""
 
-Flag = Literal["over_exposed", "under_exposed", "tiny_subject", "clipped"]
+Flag = Literal["over_exposed", "under_exposed", "tiny_subject", "clipped", "untextured"]
 """What is worth knowing of a picture that is good enough to be stored."""
+BAD_FLAGS: Final[frozenset[Flag]] = frozenset({"over_exposed", "under_exposed", "tiny_subject", "clipped"})
+"""Those that speak against a picture. `untextured` is the same for all of an object's, and an honest picture
+of a scan that never had a colour."""
 Flaw = Literal["blank", "black", "burnt"]
 """Why a picture is rejected."""
 REASONS: Final[dict[Flaw, Reason]] = {"blank": EMPTY_RENDER, "black": BAD_VIEWS, "burnt": BAD_VIEWS}
@@ -79,12 +84,41 @@ def find_flaw(rgba: NDArray[np.uint8]) -> Flaw | None:
     return None
 
 
-def find_flags(rgba: NDArray[np.uint8]) -> tuple[Flag, ...]:
-    """Return every flag of a picture, (H, W, 4) with straight alpha, in the order of `Flag`."""
+def find_flags(rgba: NDArray[np.uint8], facts: AssetFacts | None = None) -> tuple[Flag, ...]:
+    """Return every flag of a picture, (H, W, 4) with straight alpha, in the order of `Flag`.
+
+    Args:
+        facts: of the object, where they are known; they alone decide `untextured`.
+    """
     raised: dict[Flag, bool] = {
         "over_exposed": burnt_out_share(rgba) > OVER_EXPOSED_SHARE,
         "under_exposed": black_share(rgba) > UNDER_EXPOSED_SHARE,
         "tiny_subject": foreground_fraction(rgba) < TINY_COVERAGE,
         "clipped": touches_edge(rgba),
+        "untextured": facts is not None and facts.untextured,
     }
     return tuple(flag for flag, is_raised in raised.items() if is_raised)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found in a picture."""
+
+    flaw: Flaw | None
+    """Why it is rejected."""
+    flags: tuple[Flag, ...]
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the picture counts against its object."""
+        return self.flaw is not None or not BAD_FLAGS.isdisjoint(self.flags)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Name what counts against the object: the flaw, or else the flags that do."""
+        return (self.flaw,) if self.flaw else tuple(flag for flag in self.flags if flag in BAD_FLAGS)
+
+
+def judge_picture(rgba: NDArray[np.uint8], facts: AssetFacts | None = None) -> Verdict:
+    """Look for flaws and flags in a picture, (H, W, 4) with straight alpha."""
+    return Verdict(find_flaw(rgba), find_flags(rgba, facts))

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvcap.errors import MvcapError, Reason
-from mvcap.records import Camera
+from mvcap.records import AssetFacts, Camera
 from render.cameras import Intrinsics, PixelRect, Viewpoint
 from render.lights import LightRig
 from render.presets import Sampling
@@ -80,27 +80,21 @@ class RenderedView:
     camera: Camera
     rgba: NDArray[np.uint8]
     """(H, W, 4) sRGB with straight alpha."""
+    facts: AssetFacts | None = None
+    """Of the object; None where nothing was imported."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssetFacts:
-    """What the importer found."""
-
-    triangles: int
-    vertices: int
-    """Those that some face uses and that are finite."""
-    nonfinite_vertices: int
-    """NaN or infinite ones, which were deleted."""
-    missing_textures: tuple[str, ...]
-
-    @classmethod
-    def from_message(cls, message: Message) -> Self:
-        return cls(
-            triangles=int(message["triangles"]),
-            vertices=int(message["vertices"]),
-            nonfinite_vertices=int(message["nonfinite_vertices"]),
-            missing_textures=tuple(message["missing_textures"]),
-        )
+def facts_from_message(message: Message) -> AssetFacts:
+    """Read what the child found in an asset."""
+    return AssetFacts(
+        triangles=int(message["triangles"]),
+        vertices=int(message["vertices"]),
+        nonfinite_vertices=int(message["nonfinite_vertices"]),
+        outlier_faces=int(message["outlier_faces"]),
+        textures=int(message["textures"]),
+        missing_textures=tuple(message["missing_textures"]),
+        coloured=bool(message["coloured"]),
+    )
 
 
 class RenderFailed(MvcapError):

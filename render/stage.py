@@ -15,7 +15,7 @@ from mvcap.records import CameraLaw, Rejected, SelectedObject, View
 from render.backgrounds import Backgrounds
 from render.cameras import draw_viewpoints
 from render.encoding import ImageEncoder
-from render.image_checks import REASONS, Flaw, find_flags, find_flaw, foreground_fraction
+from render.image_checks import REASONS, Flag, Verdict, foreground_fraction, judge_picture
 from render.job import RenderedView, Renderer, RenderFailed, RenderJob, SceneSettings
 from render.lights import RIGS
 from render.presets import PRESETS
@@ -46,6 +46,7 @@ def render_objects(
     image_format: str,
     quality: int,
     keep_alpha: bool,
+    max_bad_views: float,
     only_view: int | None = None,
 ) -> Iterator[View | Rejected]:
     """Render every object, in order, from its own viewpoints.
@@ -66,7 +67,9 @@ def render_objects(
         margin: share of the half frame that stays free around the object.
         image_format: `jpeg` or `png`; `keep_alpha` needs `png`.
         quality: of a JPEG, 1 to 100.
-        only_view: render this one of each object's views, as it is among all of them.
+        max_bad_views: share of an object's pictures that may be bad, in [0, 1]; with more it is rejected.
+        only_view: render this one of each object's views, as it is among all of them,
+            however bad those are.
 
     Raises:
         UnknownNameError: there is no such light or preset; raised by the call, not by the iterator.
@@ -84,6 +87,7 @@ def render_objects(
     finish = Finish(encoder, backgrounds)
     # A renderer may tune itself to an object by the first viewpoint: view 0 is always among the rendered.
     rendered = list(range(views)) if only_view is None else sorted({0, only_view})
+    tolerated = max_bad_views if only_view is None else 1.0
     positions = {index: at for at, index in enumerate(rendered) if only_view in (None, index)}
 
     def make_job(selected: SelectedObject) -> RenderJob:
@@ -105,7 +109,8 @@ def render_objects(
         )
 
     return chain.from_iterable(
-        render_object(selected, make_job(selected), positions, renderer, finish) for selected in objects
+        render_object(selected, make_job(selected), positions, renderer, finish, tolerated)
+        for selected in objects
     )
 
 
@@ -138,6 +143,7 @@ def render_object(
     positions: Mapping[int, int],
     renderer: Renderer,
     finish: Finish,
+    max_bad_views: float,
 ) -> Iterator[View | Rejected]:
     """Render one object; `positions` says where, among the job's viewpoints, each wanted view index is."""
     try:
@@ -148,7 +154,7 @@ def render_object(
         versions = " ".join(f"{name} {version}" for name, version in renderer.versions().items())
         provenance = Provenance(asset_sha256(job.asset), versions)
         wanted = {index: pictures[position] for index, position in positions.items()}
-        yield from judge(selected, wanted, finish, provenance)
+        yield from judge(selected, wanted, finish, provenance, max_bad_views)
 
 
 def asset_sha256(asset: str) -> str | None:
@@ -192,23 +198,37 @@ def make_scene(
 
 
 def judge(
-    selected: SelectedObject, pictures: Mapping[int, RenderedView], finish: Finish, provenance: Provenance
+    selected: SelectedObject,
+    pictures: Mapping[int, RenderedView],
+    finish: Finish,
+    provenance: Provenance,
+    max_bad_views: float,
 ) -> Iterator[View | Rejected]:
-    """Turn good pictures into views and flawed ones into rejections; all flawed make one rejection."""
-    flaws = {index: find_flaw(picture.rgba) for index, picture in pictures.items()}
-    if flaws and all(flaws.values()):
-        yield reject_all(selected.uid, [flaw for flaw in flaws.values() if flaw])
+    """Turn good pictures into views and flawed ones into rejections; too many bad ones make one rejection."""
+    verdicts = {index: judge_picture(picture.rgba, picture.facts) for index, picture in pictures.items()}
+    if verdicts and not_worth_keeping(list(verdicts.values()), max_bad_views):
+        yield reject_all(selected.uid, list(verdicts.values()), max_bad_views)
         return
     for index, picture in pictures.items():
-        if flaw := flaws[index]:
+        if flaw := verdicts[index].flaw:
             message = f"the picture is {flaw}, unlike others of this object"
             yield Rejected(selected.uid, STAGE, REASONS[flaw], message, view_index=index)
         else:
-            yield make_view(selected, index, picture, finish, provenance)
+            yield make_view(selected, index, picture, finish, provenance, verdicts[index].flags)
+
+
+def not_worth_keeping(verdicts: list[Verdict], max_bad_views: float) -> bool:
+    bad = sum(verdict.is_bad for verdict in verdicts)
+    return all(verdict.flaw for verdict in verdicts) or bad > max_bad_views * len(verdicts)
 
 
 def make_view(
-    selected: SelectedObject, index: int, picture: RenderedView, finish: Finish, provenance: Provenance
+    selected: SelectedObject,
+    index: int,
+    picture: RenderedView,
+    finish: Finish,
+    provenance: Provenance,
+    flags: tuple[Flag, ...],
 ) -> View:
     image, backdrop = finish.apply(selected.uid, index, picture.rgba)
     return View(
@@ -223,14 +243,19 @@ def make_view(
         backdrop=backdrop,
         asset_sha256=provenance.asset_sha256,
         renderer=provenance.renderer,
-        flags=find_flags(picture.rgba),
+        flags=flags,
+        facts=picture.facts,
     )
 
 
-def reject_all(uid: str, flaws: list[Flaw]) -> Rejected:
-    counts = ", ".join(f"{flaws.count(flaw)} {flaw}" for flaw in sorted(set(flaws)))
-    reason = EMPTY_RENDER if set(flaws) == {"blank"} else BAD_VIEWS
-    return Rejected(uid, STAGE, reason, f"no picture of {len(flaws)} is usable: {counts}")
+def reject_all(uid: str, verdicts: list[Verdict], max_bad_views: float) -> Rejected:
+    """Reject an object by what was found in its pictures; one picture may count for several faults."""
+    faults = [fault for verdict in verdicts for fault in verdict.faults]
+    counts = ", ".join(f"{faults.count(fault)} {fault}" for fault in sorted(set(faults)))
+    reason = EMPTY_RENDER if all(verdict.flaw == "blank" for verdict in verdicts) else BAD_VIEWS
+    bad = sum(verdict.is_bad for verdict in verdicts)
+    message = f"{bad} of {len(verdicts)} pictures are bad: {counts}; max_bad_views={max_bad_views:g}"
+    return Rejected(uid, STAGE, reason, message)
 
 
 def reject_failed(uid: str, failure: RenderFailed) -> Rejected:

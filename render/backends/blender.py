@@ -2,7 +2,7 @@
 
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Annotated, Self
 
@@ -13,19 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mvcap.config import OPERATIONAL
 from mvcap.errors import BAD_ASSET, EMPTY_RENDER
-from mvcap.records import Camera
+from mvcap.records import AssetFacts, Camera
 from render.asset_checks import Caps, find_problem
 from render.cameras import Floats, PixelRect, Viewpoint, fitted_camera, pixel_bounds
 from render.encoding import composite
 from render.filtering import develop
 from render.interpreter import find_interpreter
 from render.job import (
-    AssetFacts,
     Message,
     RenderedView,
     RenderFailed,
     RenderJob,
     SceneSettings,
+    facts_from_message,
     load_message,
     paste,
     view_message,
@@ -123,13 +123,15 @@ def photograph(session: Session, job: RenderJob) -> list[RenderedView]:
     reply, payload = session.ask(load_message(job), f"importing {job.uid}")
     vertices = np.frombuffer(payload, dtype="<f4").reshape(-1, 3)  # (N, 3)
     refuse_unusable(reply, vertices)
-    report_facts(job.uid, AssetFacts.from_message(reply))
+    facts = facts_from_message(reply)
+    report_facts(job.uid, facts)
     shots = [Shot.of(job, viewpoint, vertices) for viewpoint in job.viewpoints]
     oversampling = sufficient_oversampling(session, shots[0], job)
-    return [
+    pictures = [
         take_picture(session, shot, job.scene, oversampling, f"rendering view {index} of {job.uid}")
         for index, shot in enumerate(shots)
     ]
+    return [replace(picture, facts=facts) for picture in pictures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +208,5 @@ def report_facts(uid: str, facts: AssetFacts) -> None:
         logger.warning(
             "%s: %d vertices with NaN or infinite coordinates deleted", uid, facts.nonfinite_vertices
         )
+    if facts.outlier_faces:
+        logger.warning("%s: %d faces wildly far from all others deleted", uid, facts.outlier_faces)

@@ -31,6 +31,10 @@ IMPORTERS: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
 }
 
 
+DEFAULT_GREY = 0.8
+"""Base colour of a new material, and of what the importers make where a file says nothing."""
+
+
 def import_asset(path: Path) -> None:
     """Run the importer of the file's suffix; a RuntimeError carries what it reported."""
     if IMPORTERS[path.suffix.lower()][0][1] == "usd_import":
@@ -57,8 +61,11 @@ def hide_all_but_meshes(imported: Iterable[Any]) -> None:
             item.hide_render = True
 
 
-def detach_missing_textures(folder: Path) -> list[str]:
-    """Forget textures that cannot be read, or that lie outside the asset's folder; return their names.
+def detach_missing_textures(folder: Path) -> tuple[int, list[str]]:
+    """Forget textures that cannot be read, or that lie outside the asset's folder.
+
+    Returns:
+        How many are left, and the names of those that are not.
 
     Blender would paint the object magenta; without the texture it has the material's plain colour.
     """
@@ -69,7 +76,7 @@ def detach_missing_textures(folder: Path) -> list[str]:
             nodes = material.node_tree.nodes
             for node in [node for node in nodes if node.type == "TEX_IMAGE" and names(node.image, missing)]:
                 nodes.remove(node)
-    return sorted(missing)
+    return len(files) - len(missing), sorted(missing)
 
 
 def names(image: Any, missing: set[str]) -> bool:
@@ -98,6 +105,23 @@ def give_materials() -> None:
         for slot, material in enumerate(mesh.materials):
             if material is None:
                 mesh.materials[slot] = make_material([])
+
+
+def has_colour() -> bool:
+    """Tell whether anything gives the object another colour than the grey that Blender gives by itself."""
+    used = {material for mesh in bpy.data.meshes for material in mesh.materials if material}
+    return any(not is_plain(material) for material in used)
+
+
+def is_plain(material: Any) -> bool:
+    if material.node_tree is None:
+        return all(abs(channel - DEFAULT_GREY) < 1e-3 for channel in material.diffuse_color[:3])
+    surfaces = [node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"]
+    colours = [surface.inputs["Base Color"] for surface in surfaces]
+    return bool(colours) and all(
+        not colour.links and all(abs(channel - DEFAULT_GREY) < 1e-3 for channel in colour.default_value[:3])
+        for colour in colours
+    )
 
 
 def make_material(colours: Any) -> Any:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from render.blender_child.importing import (
     detach_missing_textures,
     give_materials,
+    has_colour,
     hide_all_but_meshes,
     import_asset,
 )
@@ -59,8 +60,9 @@ class Studio:
         self.scene.frame_set(0)
         hide_all_but_meshes(item for item in self.scene.objects if item.as_pointer() not in self.kept)
         nonfinite, outliers = delete_nonfinite_vertices(), delete_outlier_faces()
-        missing = detach_missing_textures(path.parent)
+        textures, missing = detach_missing_textures(path.parent)
         give_materials()
+        coloured = has_colour()
         if self.painted:
             paint_light(self.painted)
         triangles, size, vertices = self.normalise(request["rotation"])
@@ -70,6 +72,8 @@ class Studio:
             "nonfinite_vertices": nonfinite,
             "outlier_faces": outliers,
             "missing_textures": missing,
+            "textures": textures,
+            "coloured": coloured,
         }
         return {"kind": "loaded", "size": size, **facts}, vertices.astype("<f4").tobytes()
 

@@ -28,7 +28,7 @@ SCENE = {
         "sensor_mm": 32.0,
     },
     **{"law": "hemisphere", "elevation_deg": 30.0, "distance": 1.5, "distance_jitter": 0.0},
-    **{"margin": 0.04, "image_format": "jpeg", "quality": 95, "keep_alpha": False},
+    **{"margin": 0.04, "image_format": "jpeg", "quality": 95, "keep_alpha": False, "max_bad_views": 0.5},
 }
 NEEDS_BLENDER = {"blender"}
 CAPTION_OPTIONS = {"instructblip": {"model": "untrained", "max_new_tokens": 3}}

@@ -1,7 +1,10 @@
 """What a build ends with is kept whole: a summary or a sheet that was lost or changed is written again."""
 
+import hashlib
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from mvcap.verify import verify_dataset
@@ -68,3 +71,23 @@ def test_a_sheet_that_a_recaption_drew_is_no_damage(finished, models, fake_confi
     other = fake_config(models(*NAMES), captions__prompt="'A picture that is a {category}.'")
     run(other, out, render=False, recaption=True, part=(0, 2))
     assert [problem.file for problem in verify_dataset(out)] == ["data"]  # two settings, and nothing else
+
+
+def test_the_object_table_tells_what_was_rendered(finished, models):
+    _, out = finished
+    rows = pq.read_table(out / "objects.parquet").to_pylist()
+    expected = {hashlib.sha256((models() / f"{name}.obj").read_bytes()).hexdigest() for name in NAMES}
+    assert {row["asset_sha256"] for row in rows} == expected
+    assert {row["triangles"] for row in rows} == {None}  # the fake renderer opens no file
+
+
+def test_commits_of_before_assets_were_noted_still_make_an_object_table(finished):
+    config, out = finished
+    for path in (out / "_mvcap" / "commits" / "render").glob("*.json"):
+        old = json.loads(path.read_text())
+        del old["assets"]
+        path.write_text(json.dumps(old | {"schema_version": 2}))
+    (out / "objects.parquet").unlink()
+    run(config, out)
+    rows = pq.read_table(out / "objects.parquet").to_pylist()
+    assert [(row["views"], row["asset_sha256"]) for row in rows] == [(3, None)] * len(NAMES)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from mvcap.errors import BAD_VIEWS, EMPTY_RENDER
-from render.image_checks import REASONS, burnt_out_share, find_flags, find_flaw, foreground_fraction
+from mvcap.records import AssetFacts
+from render.image_checks import (
+    REASONS,
+    burnt_out_share,
+    find_flags,
+    find_flaw,
+    foreground_fraction,
+    judge_picture,
+)
 
 
 def disc(colour: tuple[int, int, int], radius: int = 40) -> np.ndarray:
@@ -90,6 +98,23 @@ def test_an_object_on_any_rim_is_clipped_and_a_soft_edge_is_not(rim):
     assert find_flags(rgba) == ()
     rgba[rim] = (120, 110, 100, 255)
     assert find_flags(rgba) == ("clipped",)
+
+
+@pytest.mark.parametrize(
+    ("textures", "missing", "coloured", "flags"),
+    [
+        (0, (), False, ("untextured",)),  # a scan without a colour
+        (0, ("a.png",), True, ("untextured",)),  # everything it had is lost
+        (1, ("a.png",), True, ()),
+        (0, (), True, ()),  # coloured by its materials
+    ],
+)
+def test_an_object_is_untextured_that_lost_its_textures_or_never_had_a_colour(
+    textures, missing, coloured, flags
+):
+    facts = AssetFacts(12, 8, 0, 0, textures, missing, coloured)
+    assert find_flags(disc((120, 110, 100)), facts) == flags
+    assert not judge_picture(disc((120, 110, 100)), facts).is_bad
 
 
 def test_several_flags_are_told_together_and_an_empty_picture_is_only_tiny():

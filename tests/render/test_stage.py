@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mvcap.errors import BAD_VIEWS, EMPTY_RENDER, OOM, UnknownNameError
-from mvcap.records import ObjectRecord, Rejected, SelectedObject, View
+from mvcap.records import AssetFacts, ObjectRecord, Rejected, SelectedObject, View
 from render.backends import fake
 from render.backgrounds import Backgrounds
 from render.job import RenderedView, RenderFailed, RenderJob
@@ -36,6 +36,7 @@ SETTINGS = {
     "image_format": "png",
     "quality": 95,
     "keep_alpha": False,
+    "max_bad_views": 0.5,
 }
 
 
@@ -169,7 +170,7 @@ def test_the_others_go_on_after_a_failure():
 def test_an_object_that_nobody_can_see_is_one_empty_render():
     [rejected] = run(["a"], Retouching(erase(0, 1, 2)))
     assert (rejected.key, rejected.reason) == (("a", None), EMPTY_RENDER)
-    assert rejected.message == "no picture of 3 is usable: 3 blank"
+    assert rejected.message == "3 of 3 pictures are bad: 3 blank; max_bad_views=0.5"
 
 
 def test_one_blank_view_is_rejected_alone():
@@ -207,13 +208,7 @@ def test_a_view_alone_is_judged_alone():
 
 
 def test_a_stored_view_carries_the_flags_of_its_picture():
-    def burn_a_corner(index, rgba):
-        burnt = rgba.copy()
-        if index == 1:
-            burnt[:20, :20] = 255
-        return burnt
-
-    assert [view.flags for view in run(["a"], Retouching(burn_a_corner))] == [
+    assert [view.flags for view in run(["a"], Retouching(burn_a_corner(1)))] == [
         (),
         ("over_exposed", "clipped"),
         (),
@@ -223,6 +218,50 @@ def test_a_stored_view_carries_the_flags_of_its_picture():
 def test_an_object_in_the_dark_has_bad_views():
     [rejected] = run(["a"], Retouching(darken(0, 1, 2)))
     assert (rejected.key, rejected.reason) == (("a", None), BAD_VIEWS)
+
+
+def burn_a_corner(*indices: int):
+    """Burn enough of some pictures to be flagged, and too little to be rejected."""
+
+    def paint(index, rgba):
+        burnt = rgba.copy()
+        if index in indices:
+            burnt[:20, :20] = 255
+        return burnt
+
+    return paint
+
+
+def test_an_object_with_too_many_bad_views_is_rejected_with_what_they_have():
+    paint = burn_a_corner(0, 2, 3)
+    [rejected] = run(["a"], Retouching(lambda i, rgba: erase(1)(i, paint(i, rgba))), views=6)
+    assert (rejected.key, rejected.reason) == (("a", None), BAD_VIEWS)
+    assert rejected.message == (
+        "4 of 6 pictures are bad: 1 blank, 3 clipped, 3 over_exposed; max_bad_views=0.5"
+    )
+
+
+def test_half_of_the_views_may_be_bad_and_the_share_is_a_setting():
+    assert len(run(["a"], Retouching(burn_a_corner(0, 1, 2)), views=6)) == 6
+    assert len(run(["a"], Retouching(burn_a_corner(0, 1, 2)), views=6, max_bad_views=0.49)) == 1
+    assert len(run(["a"], Retouching(burn_a_corner(*range(6))), views=6, max_bad_views=1.0)) == 6
+    assert len(run(["a"], Retouching(erase(*range(6))), views=6, max_bad_views=1.0)) == 1
+
+
+def test_a_stored_view_is_made_again_however_bad_it_is():
+    [view] = run(["a"], Retouching(burn_a_corner(1)), views=6, only_view=5)
+    assert view.flags == ("over_exposed", "clipped")
+
+
+def test_a_view_carries_what_was_found_in_its_model_file():
+    facts = AssetFacts(12, 8, 0, 0, 0, ("lost.png",), True)
+
+    class Informed(Retouching):
+        def render(self, job):
+            return [replace(picture, facts=facts) for picture in super().render(job)]
+
+    views = run(["a"], Informed(lambda index, rgba: rgba))
+    assert [(view.facts, view.flags) for view in views] == [(facts, ("untextured",))] * 3
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import trimesh
 from PIL import Image
 
 from mvcap.errors import BAD_ASSET, CRASH, EMPTY_RENDER, OOM, TIMEOUT, RendererUnavailableError
+from mvcap.records import AssetFacts
 from render.backends import blender
 from render.backends.blender import Options, create
 from render.cameras import Viewpoint, project
@@ -184,6 +185,7 @@ def test_vertex_colours_of_a_scan_are_seen(renderer, make_job, tmp_path):
     [picture] = renderer.render(make_job(tmp_path / "scan.ply"))
     solid = picture.rgba[..., 3] == 255
     assert is_colour(picture.rgba, "red")[solid].mean() > 0.95
+    assert not picture.facts.untextured
 
 
 def test_a_border_shows_what_the_whole_frame_shows(renderer, make_job, scene, tmp_path, monkeypatch):
@@ -239,6 +241,8 @@ def test_a_missing_texture_is_reported_and_not_magenta(renderer, make_job, tmp_p
     (tmp_path / "textured.obj").write_text("mtllib a.mtl\nusemtl m\n" + text)
     [picture] = renderer.render(make_job(tmp_path / "textured.obj"))
     assert "textured: textures missing: absent.png" in caplog.text
+    assert picture.facts == AssetFacts(12, 8, 0, 0, 0, ("absent.png",), coloured=False)
+    assert picture.facts.untextured
     solid = picture.rgba[picture.rgba[..., 3] == 255][:, :3].astype(int)
     assert np.ptp(solid, axis=1).max() < 12  # grey
 
@@ -261,6 +265,12 @@ def test_embedded_textures_are_seen(renderer, make_job, tmp_path):
     box.visual = trimesh.visual.TextureVisuals(corners, image=Image.new("RGB", (8, 8), "red"))
     box.export(tmp_path / "textured.glb")
     [picture] = renderer.render(make_job(tmp_path / "textured.glb"))
+    assert picture.facts is not None
+    assert (picture.facts.textures, picture.facts.missing_textures, picture.facts.untextured) == (
+        1,
+        (),
+        False,
+    )
     assert is_colour(picture.rgba, "red")[picture.rgba[..., 3] == 255].mean() > 0.95
 
 
@@ -333,6 +343,9 @@ def test_a_stray_face_does_not_decide_the_scale(renderer, make_job, tmp_path, ki
     (tmp_path / "stray.obj").write_text((tmp_path / "sound.obj").read_text() + "\n" + STRAYS[kind])
     [stray] = renderer.render(make_job(tmp_path / "stray.obj"))
     [sound] = renderer.render(make_job(tmp_path / "sound.obj"))
+    assert (stray.facts.outlier_faces, sound.facts.outlier_faces) == (1, 0)
+    assert stray.facts.vertices == sound.facts.vertices
+    assert sound.facts.untextured  # it has no material
     np.testing.assert_allclose(stray.rgba[..., 3].astype(int), sound.rgba[..., 3].astype(int), atol=1)
 
 

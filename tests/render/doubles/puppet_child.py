@@ -43,7 +43,8 @@ def main() -> None:
             reply({"kind": "failed", "message": "no such thing", "traceback": "Traceback: line 7"})
         else:
             print("loading", os.path.basename(message["asset"]), file=sys.stderr, flush=True)  # noqa: PTH119
-            facts = {"triangles": 12, "vertices": 8, "nonfinite_vertices": 0, "missing_textures": []}
+            facts = {"triangles": 12, "vertices": 8, "nonfinite_vertices": 0, "outlier_faces": 0}
+            facts |= {"textures": 0, "missing_textures": [], "coloured": True}
             reply({"kind": "loaded", "size": 1.0, **facts}, CUBE.tobytes())
 
 
