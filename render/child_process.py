@@ -45,15 +45,20 @@ class ChildProcess:
     def __init__(self, command: list[str], *, max_memory_bytes: int, core: int | None) -> None:
         self._max_memory_bytes = max_memory_bytes
         self._log = append_only_file()
+        # Blender makes a folder there at its start, and leaves it behind where it is killed.
+        self._temporary = tempfile.TemporaryDirectory(prefix="mvcap-blender-", ignore_cleanup_errors=True)
         self._received = bytearray()
         # The kernel ends the child together with the *thread* that started it, and the affinity is
         # inherited from that thread as well: so a thread of its own, which lives as long as the child.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blender-starter")
         try:
-            self._process = self._starter.submit(start, command, self._log, core).result()
+            self._process = self._starter.submit(
+                start, command, self._log, core, self._temporary.name
+            ).result()
         except OSError:
             self._starter.shutdown()
             self._log.close()
+            self._temporary.cleanup()
             raise
         self._watched = [psutil.Process(self._process.pid)]
 
@@ -99,6 +104,7 @@ class ChildProcess:
             if pipe is not None:
                 pipe.close()
         self._starter.shutdown()
+        self._temporary.cleanup()
 
     def _next_message(self, deadline: float) -> tuple[Message, bytes]:
         while len(self._received) < HEADER.size:
@@ -149,8 +155,11 @@ class ChildProcess:
         return ChildDied(exit_code)
 
 
-def start(command: list[str], log: IO[bytes], core: int | None) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own, so that Ctrl-C in a terminal is the parent's to handle."""
+def start(command: list[str], log: IO[bytes], core: int | None, folder: str) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, so that Ctrl-C in a terminal is the parent's to handle.
+
+    Its temporary files go to `folder`.
+    """
     if core is not None:
         os.sched_setaffinity(0, {core})
     return subprocess.Popen(
@@ -158,6 +167,7 @@ def start(command: list[str], log: IO[bytes], core: int | None) -> subprocess.Po
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
+        env={**os.environ, "TMPDIR": folder},
         bufsize=0,
         start_new_session=True,
     )

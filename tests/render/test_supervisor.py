@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 
@@ -135,6 +136,20 @@ def test_closing_ends_the_child_and_all_that_it_started(launcher, make_job):
         family = [shell, *shell.children(recursive=True)]
         assert len(family) == 2
     assert not psutil.wait_procs(family, timeout=5)[1]
+
+
+def test_a_child_leaves_no_temporary_files_however_it_ends(launcher, make_job, monkeypatch, tmp_path):
+    place = tmp_path / "tmp"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with create(Options(**QUICK), interpreter=launcher("puppet_child")) as renderer:
+        renderer.render(make_job(views=1))
+        assert [path.name for path in place.glob("*/puppet")] == ["puppet"]  # made by the child in its own
+        failure_of(renderer, make_job("abort-load"))
+        failure_of(renderer, make_job("hang-load"))
+        assert list(place.glob("mvcap-blender-*")) == []
+        renderer.render(make_job(views=1))
+    assert list(place.glob("mvcap-blender-*")) == []
 
 
 def test_a_child_runs_on_its_own_core_and_the_parent_stays_free(launcher, make_job, monkeypatch, tmp_path):

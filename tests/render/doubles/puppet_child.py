@@ -5,6 +5,8 @@ import json
 import os
 import struct
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from misbehaviour import Misbehaviour
@@ -29,6 +31,7 @@ def picture(border: list[int]) -> bytes:
 
 def main() -> None:
     misbehaviour = Misbehaviour()
+    (Path(tempfile.gettempdir()) / "puppet").touch()
     print("Blender 9.9 (says a binary before it runs a script)", flush=True)
     sys.stdout.buffer.write(b"\x00mvcap-blender-child-1\n")
     reply({"kind": "hello", "versions": {"blender": "puppet"}})
