@@ -96,6 +96,9 @@ BROKEN = {
     "noise.usdc": b"PXR-USD\0" + bytes(99),
     "noise.usdz": b"PK\3\4" + bytes(99),
     "forged_faces.ply": b"ply\nformat ascii 1.0\nelement vertex 1\nelement face 900\nend_header\n0 0 0\n",
+    "header_only.fbx": b"Kaydara FBX Binary  \x00\x1a\x00",
+    "cut.fbx": b"Kaydara FBX Binary  \x00\x1a\x00" + struct.pack("<IIII", 7400, 999, 0, 0),
+    "forged.fbx": b"Kaydara FBX Binary  \x00\x1a\x00" + struct.pack("<IIII", 7400, 40, 2**31, 1) + bytes(99),
     "scene.blend": b"BLENDER-v405",
     "no_suffix": b"glTF",
 }
@@ -213,7 +216,7 @@ def test_a_picture_of_too_many_pixels_is_too_big(tmp_path, where):
 
 
 def test_a_huge_picture_inside_an_fbx_is_found_by_its_signature(tmp_path):
-    head = b"Kaydara FBX Binary  \x00\x1a\x00" + bytes(99)
+    head = b"Kaydara FBX Binary  \x00\x1a\x00" + struct.pack("<I", 7400) + bytes(99)
     (tmp_path / "a.fbx").write_bytes(head + png_header(100, 100) + b"\xff\xd8\xff chance")
     assert problem_of(tmp_path / "a.fbx") is None
     (tmp_path / "b.fbx").write_bytes(head + png_header(99999, 99999) + bytes(9))

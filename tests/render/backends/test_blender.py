@@ -414,7 +414,9 @@ def test_an_object_too_large_for_its_numbers_is_a_bad_asset(renderer, make_job, 
 
 
 def test_what_the_importer_refuses_is_a_bad_asset_with_its_traceback(renderer, make_job, tmp_path):
-    (tmp_path / "strange.fbx").write_bytes(b"Kaydara FBX Binary  \x00\x1a\x00" + bytes(200))
+    (tmp_path / "strange.fbx").write_bytes(
+        b"Kaydara FBX Binary  \x00\x1a\x00" + (7400).to_bytes(4, "little") + bytes(200)
+    )
     failure = failure_of(renderer, make_job(tmp_path / "strange.fbx"))
     assert (failure.reason, failure.attempts) == (BAD_ASSET, 1)
     assert "while importing strange" in failure.message
