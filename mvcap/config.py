@@ -67,6 +67,8 @@ class CameraConfig(Section):
     """From the centre of the unit cube; an object that would be cut off is seen from farther away."""
     distance_jitter: float = Field(0.0, ge=0, le=0.5)
     """Each view's distance varies by up to this share, closer only as far as the object stays in frame."""
+    fov_jitter: float = Field(0.0, ge=0, le=0.5)
+    """Each view's field of view varies by up to this share; the object stays in frame."""
     margin: float = Field(0.04, ge=0, lt=0.5)
     """Share of the frame's half width that stays free around the object."""
 
@@ -109,6 +111,9 @@ class RenderConfig(Section):
     """Blender's own names; `Standard` is plain sRGB."""
     camera: CameraConfig = CameraConfig()
     image: ImageConfig = ImageConfig()
+    device: Literal["auto", "cpu", "optix", "cuda", "hip", "metal", "oneapi"] = "auto"
+    """What traces the rays: `auto` takes the first kind of GPU that Blender finds, else the CPU. The one
+    taken is part of each view's `renderer`."""
     blender: Annotated[str | None, OPERATIONAL] = None
     """A `blender` binary or a Python that has bpy; this Python where null."""
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
@@ -145,6 +150,9 @@ class RunConfig(Section):
 
     render_workers: int | None = Field(None, ge=1)
     """Blender children; one for each CPU of the machine or cluster where null."""
+    children_per_gpu: int | None = Field(None, ge=1)
+    """Blender children that share one GPU. On Ray each then reserves its part of a GPU; where null they
+    reserve none, and Ray shows them none."""
     caption_workers: int | None = Field(None, ge=1)
     """Captioners; one for each GPU where null, or a single one without GPUs."""
     shards_in_flight: int | None = Field(None, ge=1)

@@ -1,6 +1,7 @@
 """The render stage: the render room set up from the configuration."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +58,7 @@ def stage_arguments(config: Config) -> dict[str, Any]:
         "elevation_deg": render.camera.elevation_deg,
         "distance": render.camera.distance,
         "distance_jitter": render.camera.distance_jitter,
+        "fov_jitter": render.camera.fov_jitter,
         "margin": render.camera.margin,
         "image_format": render.image.format,
         "quality": render.image.quality,
@@ -76,6 +78,7 @@ def scene_arguments(config: Config) -> dict[str, Any]:
         "preset": render.preset,
         "samples": render.samples,
         "view_transform": render.view_transform,
+        "device": render.device,
     }
 
 
@@ -114,7 +117,14 @@ def render_settings(config: Config) -> dict[str, Any]:
     Raises:
         UsageError: the folder of backgrounds holds none, or one that is no picture.
     """
-    settings = {"seed": config.seed, "schema": SCHEMA_VERSION, **producing_settings(config.render)}
+    # What the name of the preset stands for: pictures made by other numbers do not mix with these.
+    sampling = asdict(make_scene(**scene_arguments(config)).sampling)
+    settings = {
+        "seed": config.seed,
+        "schema": SCHEMA_VERSION,
+        **producing_settings(config.render),
+        **{f"sampling.{name}": value for name, value in sampling.items()},
+    }
     if config.render.backgrounds is not None:
         behind = fingerprint(Path(config.render.backgrounds))
         settings |= {f"backgrounds.{name}": value for name, value in behind.items()}

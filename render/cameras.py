@@ -11,7 +11,7 @@ Azimuth 0 is +X and grows counter-clockwise towards +Y; elevation 90 is straight
 """
 
 from dataclasses import dataclass, replace
-from math import cos, radians, sin
+from math import atan, cos, radians, sin, tan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from mvcap.records import Camera, CameraLaw
 Floats = NDArray[np.float32] | NDArray[np.float64]
 PixelRect = tuple[int, int, int, int]
 """x_min, y_min, x_max, y_max in whole pixels; the maxima are exclusive, y points down."""
+WIDEST_FOV_DEG = 150.0
+"""Beyond it a pinhole's picture is all stretched corners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Viewpoint:
     elevation_deg: float
     distance_factor: float = 1.0
     """Of the camera's distance; below 1 as far as the object stays in frame."""
+    fov_factor: float = 1.0
+    """Of the angle that the picture's width spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,13 @@ class Intrinsics:
     def tan_half_fov(self) -> float:
         return self.resolution / (2 * self.focal_px)
 
+    def widened(self, factor: float) -> "Intrinsics":
+        """Return the same with another field of view: `factor` times the angle, which stays below 180°."""
+        if factor == 1.0:
+            return self
+        half_fov = min(factor * atan(self.tan_half_fov), radians(WIDEST_FOV_DEG / 2))
+        return replace(self, focal_px=self.resolution / (2 * tan(half_fov)))
+
 
 def draw_viewpoints(
     law: CameraLaw,
@@ -57,6 +68,7 @@ def draw_viewpoints(
     *,
     elevation_deg: float,
     distance_jitter: float,
+    fov_jitter: float = 0.0,
 ) -> list[Viewpoint]:
     """Spread viewpoints over the upper hemisphere by one of the laws.
 
@@ -66,8 +78,9 @@ def draw_viewpoints(
         elevation_deg: of a `ring`, in [0, 90].
         distance_jitter: j in [0, 0.5] draws each distance factor from [1 - j, 1 + j], in a stream of its
             own: the directions do not depend on it.
+        fov_jitter: the same for the field of view, in a third stream.
     """
-    [jitter] = rng.spawn(1)
+    distances, fovs = rng.spawn(2)
     match law:
         case "hemisphere":
             viewpoints = hemisphere_viewpoints(count, rng)
@@ -77,10 +90,11 @@ def draw_viewpoints(
             viewpoints = ring_viewpoints(count, rng, elevation_deg)
         case "hammersley":
             viewpoints = hammersley_viewpoints(count, rng)
-    factors = 1 + distance_jitter * jitter.uniform(-1, 1, count)  # (count,)
+    distance_factors = 1 + distance_jitter * distances.uniform(-1, 1, count)  # (count,)
+    fov_factors = 1 + fov_jitter * fovs.uniform(-1, 1, count)  # (count,)
     return [
-        replace(viewpoint, distance_factor=float(factor))
-        for viewpoint, factor in zip(viewpoints, factors, strict=True)
+        replace(viewpoint, distance_factor=float(nearer), fov_factor=float(wider))
+        for viewpoint, nearer, wider in zip(viewpoints, distance_factors, fov_factors, strict=True)
     ]
 
 
@@ -178,8 +192,9 @@ def fitted_camera(
 ) -> Camera:
     """Place a camera at `distance`, or as much further away as the object needs to be wholly in frame.
 
-    The viewpoint's factor scales what results, and never brings the object out of frame.
+    The viewpoint's distance factor scales what results, and never brings the object out of frame.
     """
+    intrinsics = intrinsics.widened(viewpoint.fov_factor)
     fitting = fitting_distance(points, look_at_rotation(viewpoint), intrinsics, margin)
     wanted = viewpoint.distance_factor * max(distance, fitting)
     return make_camera(viewpoint, max(wanted, fitting), intrinsics)

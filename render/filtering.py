@@ -45,7 +45,9 @@ def srgb(linear: Floats) -> Floats:
 def filter_taps(oversampling: int, width_px: float) -> tuple[float, ...]:
     """Weights of the sub-pixels around a pixel's centre, from left to right; they add up to 1.
 
-    A sub-pixel's one sample lies anywhere in it, so its weight is the filter's mean over the sub-pixel.
+    Cycles takes the first sample in the middle of a sub-pixel, which it stands for as a whole: its weight is
+    the filter's mean over the sub-pixel. The filter's value in the middle was a little worse: SSIM .925
+    against .931 on rattan, .982 against .983 on leaves (2 x 2, measured 2026-11-24).
     There is an even number of taps beyond the pixel's own: the same number on either side.
     """
     width_px *= WIDENING

@@ -5,7 +5,7 @@ JSON, then the payload as raw bytes. The child writes `PREAMBLE` once before its
 Blender binary prints to the same pipe before it runs any script. The conversation:
 
     child   PREAMBLE {"kind": "hello", "versions"}                     it starts, bpy is imported
-    parent  {"kind": "setup", ...}      child {"kind": "done"}         once, before the first object
+    parent  {"kind": "setup", ...}      child {"kind": "done", "device"}  once, before the first object
     parent  {"kind": "load", ...}       child {"kind": "loaded", ...}  payload: float32 (N, 3) vertices
     parent  {"kind": "view", ...}       child {"kind": "picture"}      payload: a PNG of the border's pixels
                                      or child {"kind": "linear", ...}  payload: float16 (h, w, 4) sub-pixels
@@ -28,7 +28,7 @@ from mvcap.errors import MvcapError, Reason
 from mvcap.records import AssetFacts, Camera
 from render.cameras import Intrinsics, PixelRect, Viewpoint
 from render.lights import LightRig
-from render.presets import Sampling
+from render.presets import Effort, Sampling
 
 PREAMBLE: Final = b"\x00mvcap-blender-child-1\n"
 HEADER: Final = struct.Struct(">IQ")
@@ -48,6 +48,8 @@ class SceneSettings:
     sampling: Sampling
     view_transform: str
     """Blender's name of it: `Standard` is plain sRGB."""
+    device: str = "auto"
+    """`auto`, `cpu`, or a kind of GPU in small letters."""
 
     @property
     def intrinsics(self) -> Intrinsics:
@@ -156,10 +158,15 @@ def load_message(job: RenderJob) -> Message:
     return {"kind": "load", "asset": job.asset, "rotation": rotation}
 
 
-def view_message(camera: Camera, border: PixelRect, oversampling: int) -> Message:
-    """Ask for the pixels inside `border` of one picture, each as so many by so many sub-pixels."""
-    pose = list(camera.camera_to_world)
-    return {"kind": "view", "camera_to_world": pose, "border": list(border), "oversampling": oversampling}
+def view_message(camera: Camera, border: PixelRect, effort: Effort, sensor_mm: float) -> Message:
+    """Ask for the pixels inside `border` of one picture, by so many rays."""
+    return {
+        "kind": "view",
+        "camera_to_world": list(camera.camera_to_world),
+        "lens_mm": camera.fx / camera.width * sensor_mm,
+        "border": list(border),
+        **asdict(effort),
+    }
 
 
 def encode_message(message: Mapping[str, Any], payload: bytes = b"") -> bytes:

@@ -1,7 +1,7 @@
 """The rendering stage: SelectedObject -> its Views, or one Rejected."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def render_objects(
     samples: int | None,
     light: str,
     view_transform: str,
+    device: str,
     background: str,
     backgrounds: Backgrounds | None,
     lens_mm: float,
@@ -42,6 +43,7 @@ def render_objects(
     elevation_deg: float,
     distance: float,
     distance_jitter: float,
+    fov_jitter: float,
     margin: float,
     image_format: str,
     quality: int,
@@ -58,12 +60,14 @@ def render_objects(
         seed: with the object's uid it decides the viewpoints.
         views: pictures of each object.
         resolution: width and height in pixels.
-        samples: per pixel; the preset's own number where None.
+        samples: per pixel or sub-pixel; what the preset finds enough where None.
+        device: see `render.job.SceneSettings`.
         background: `#rrggbb`, behind the object where there are no `backgrounds`.
         law: how the viewpoints are spread over the upper hemisphere.
         elevation_deg: of the law `ring`.
         distance: of the cameras from the origin, in object units; more where an object needs it.
         distance_jitter: share by which each distance varies, in [0, 0.5].
+        fov_jitter: share by which each field of view varies, in [0, 0.5].
         margin: share of the half frame that stays free around the object.
         image_format: `jpeg` or `png`; `keep_alpha` needs `png`.
         quality: of a JPEG, 1 to 100.
@@ -82,6 +86,7 @@ def render_objects(
         preset=preset,
         samples=samples,
         view_transform=view_transform,
+        device=device,
     )
     encoder = ImageEncoder(format=image_format, quality=quality, background=background, keep_alpha=keep_alpha)
     finish = Finish(encoder, backgrounds)
@@ -97,6 +102,7 @@ def render_objects(
             np.random.default_rng([seed, stable_hash(selected.uid)]),
             elevation_deg=elevation_deg,
             distance_jitter=distance_jitter,
+            fov_jitter=fov_jitter,
         )
         return RenderJob(
             uid=selected.uid,
@@ -174,8 +180,9 @@ def make_scene(
     preset: str,
     samples: int | None,
     view_transform: str,
+    device: str = "auto",
 ) -> SceneSettings:
-    """Look up the named parts of a scene; `samples` replaces the preset's own number.
+    """Look up the named parts of a scene; `samples` replaces the preset's own ladder of efforts.
 
     Raises:
         UnknownNameError: there is no such light or preset.
@@ -185,15 +192,16 @@ def make_scene(
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, list(PRESETS))
     sampling = PRESETS[preset]
-    if sampling.oversampling != (1,) and view_transform != "Standard":
+    if sampling.has_sub_pixels and view_transform != "Standard":
         raise UsageError(f"the preset {preset} knows the view transform Standard only, not {view_transform}")
     return SceneSettings(
         resolution=resolution,
         lens_mm=lens_mm,
         sensor_mm=sensor_mm,
         light=RIGS[light],
-        sampling=sampling if samples is None else replace(sampling, samples=samples),
+        sampling=sampling if samples is None else sampling.with_samples(samples),
         view_transform=view_transform,
+        device=device,
     )
 
 

@@ -1,5 +1,6 @@
 """Keep one Blender child at work: restart it, recycle it, and say exactly which object ended it."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from render.child_process import ChildDied, ChildProcess, DeadlinePassed, Memory
 from render.cores import CoreLease, default_slot_folder, lease_core
 from render.interpreter import REMEDY, child_command
 from render.job import Message, RenderFailed, SceneSettings, setup_message
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 ChildEnded = (ChildDied, DeadlinePassed, MemoryCapPassed)
@@ -100,6 +103,7 @@ class Supervisor:
         return self._child.pid if self._child else None
 
     def versions(self) -> dict[str, str]:
+        """Name Blender's version and, once there was an object, the device that traces the rays."""
         if self._versions is None:
             self._start_child()
         assert self._versions is not None
@@ -189,7 +193,8 @@ class Supervisor:
             ) from error
         self._child, self._scene, self._objects = child, None, 0
         try:
-            self._versions = child.await_hello(self._start_deadline())["versions"]
+            greeting = child.await_hello(self._start_deadline())
+            self._versions = greeting["versions"] | (self._versions or {})
         except ChildEnded as error:
             raise self._no_start(error) from error
         return child
@@ -203,6 +208,14 @@ class Supervisor:
             self._end_child()
             raise RendererUnavailableError(f"Blender refuses the render settings: {reply['message']}")
         self._scene = scene
+        self._note_device(str(reply["device"]), scene.device)
+
+    def _note_device(self, device: str, wanted: str) -> None:
+        """Remember what traces the rays, and say it once."""
+        assert self._versions is not None
+        if "device" not in self._versions and wanted == "auto" and device == "CPU":
+            logger.info("render.device=auto: no GPU found, rendering on the CPU")
+        self._versions["device"] = device
 
     def _start_deadline(self) -> float:
         return time.monotonic() + self._limits.start_timeout_s

@@ -177,8 +177,8 @@ def _renderer(made_by: Mapping[str, Any]) -> str:
 
 
 def _cameras(render: Mapping[str, Any]) -> str:
-    share = render["camera.distance_jitter"]
-    jitter = f", distances varied by up to {share:.0%}" if share else ""
+    shares = {"distances": render["camera.distance_jitter"], "fields of view": render["camera.fov_jitter"]}
+    jitter = "".join(f", {what} varied by up to {share:.0%}" for what, share in shares.items() if share)
     lens = f"lens {render['camera.lens_mm']} mm on {render['camera.sensor_mm']} mm"
     return f"{render['camera.law']} law{jitter}; {lens}"
 

@@ -30,14 +30,13 @@ from render.job import (
     paste,
     view_message,
 )
+from render.presets import Effort
 from render.similarity import structural_similarity
 from render.supervisor import Limits, Session, Supervisor
 
 BORDER_PADDING_PX = 4
 """The filter reaches 1 px beyond the silhouette; the rest is context for the denoiser. Against whole frames,
 at 224 px: 53 to 60 dB, alpha identical, 0.66 to 0.91 of the CPU time (three objects, measured 2026-11)."""
-SUFFICIENT_LIKENESS = 0.995
-"""Structural similarity to the finest choice at which a coarser one will do."""
 WHITE = np.full(3, 255, dtype=np.uint8)
 USABLE_SIZE = (1e-12, 1e12)
 """Largest extents, in the asset's units, that the child can normalise in float32."""
@@ -126,9 +125,9 @@ def photograph(session: Session, job: RenderJob) -> list[RenderedView]:
     facts = facts_from_message(reply)
     report_facts(job.uid, facts)
     shots = [Shot.of(job, viewpoint, vertices) for viewpoint in job.viewpoints]
-    oversampling = sufficient_oversampling(session, shots[0], job)
+    effort = sufficient_effort(session, shots[0], job)
     pictures = [
-        take_picture(session, shot, job.scene, oversampling, f"rendering view {index} of {job.uid}")
+        take_picture(session, shot, job.scene, effort, f"rendering view {index} of {job.uid}")
         for index, shot in enumerate(shots)
     ]
     return [replace(picture, facts=facts) for picture in pictures]
@@ -149,23 +148,21 @@ class Shot:
         return cls(camera, pixel_bounds(vertices, camera, BORDER_PADDING_PX))
 
 
-def sufficient_oversampling(session: Session, shot: Shot, job: RenderJob) -> int:
-    """Choose the sub-pixels an object needs: the first choice whose picture is like the finest one's.
+def sufficient_effort(session: Session, shot: Shot, job: RenderJob) -> Effort:
+    """Choose the effort that an object needs: the first whose picture is enough like that of the last.
 
     By the first viewpoint alone, so that any other view can be reproduced without its neighbours.
     """
     scene = job.scene
-    *coarser, finest = scene.sampling.oversampling
-    if not coarser:
-        return finest
-    best = take_picture(session, shot, scene, finest, f"trying {finest} x {finest} sub-pixels on {job.uid}")
-    for choice in coarser:
-        picture = take_picture(
-            session, shot, scene, choice, f"trying {choice} x {choice} sub-pixels on {job.uid}"
-        )
-        if likeness(picture, best) >= SUFFICIENT_LIKENESS:
-            return choice
-    return finest
+    *lesser, most = scene.sampling.efforts
+    if not lesser:
+        return most
+    best = take_picture(session, shot, scene, most, f"trying {most} on {job.uid}")
+    for effort in lesser:
+        picture = take_picture(session, shot, scene, effort, f"trying {effort} on {job.uid}")
+        if likeness(picture, best) >= scene.sampling.sufficient_likeness:
+            return effort
+    return most
 
 
 def likeness(first: RenderedView, second: RenderedView) -> float:
@@ -174,10 +171,10 @@ def likeness(first: RenderedView, second: RenderedView) -> float:
 
 
 def take_picture(
-    session: Session, shot: Shot, scene: SceneSettings, oversampling: int, step: str
+    session: Session, shot: Shot, scene: SceneSettings, effort: Effort, step: str
 ) -> RenderedView:
-    reply, payload = session.ask(view_message(shot.camera, shot.border, oversampling), step)
-    crop = developed(reply, payload, oversampling, scene.sampling.filter_width_px)
+    reply, payload = session.ask(view_message(shot.camera, shot.border, effort, scene.sensor_mm), step)
+    crop = developed(reply, payload, effort.oversampling, scene.sampling.filter_width_px)
     return RenderedView(shot.camera, paste(crop, shot.border, scene.resolution))
 
 

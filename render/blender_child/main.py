@@ -70,7 +70,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     while (request := read_message(requests)) is not None:
         try:
             if request["kind"] == "setup":
-                studio, reply, payload = Studio(request), {"kind": "done"}, b""
+                studio = Studio(request)
+                reply, payload = {"kind": "done", "device": studio.device}, b""
             else:
                 assert studio is not None, "the parent sends setup first"
                 reply, payload = studio.load(request) if request["kind"] == "load" else studio.view(request)

@@ -54,6 +54,13 @@ def even_opacity(surface: Any) -> float:
     return opacity if transmission.links else opacity * (1.0 - 0.75 * float(transmission.default_value))
 
 
+def has_glass() -> bool:
+    """Tell whether any surface is evenly see-through."""
+    trees = [material.node_tree for material in bpy.data.materials if material.use_nodes]
+    surfaces = [node for tree in trees for node in tree.nodes if node.type == "BSDF_PRINCIPLED"]
+    return any(even_opacity(surface) < 1.0 for surface in surfaces)
+
+
 def paint_glass(tree: Any, surface: Any, rig: Rig, colour: Any, opacity: float) -> None:
     """Replace an evenly see-through surface by paint and transparency alone, its sun painted as well.
 

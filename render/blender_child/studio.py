@@ -9,6 +9,8 @@ import numpy as np
 from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
+from render.blender_child.denoising import GlassDenoising
+from render.blender_child.devices import choose_device
 from render.blender_child.importing import (
     detach_missing_textures,
     give_materials,
@@ -18,7 +20,7 @@ from render.blender_child.importing import (
 )
 from render.blender_child.lighting import add_light
 from render.blender_child.measuring import delete_nonfinite_vertices, delete_outlier_faces, measure
-from render.blender_child.painting import paint_light
+from render.blender_child.painting import has_glass, paint_light
 
 Message = dict[str, Any]
 USABLE_SIZE = (1e-12, 1e12)
@@ -41,10 +43,13 @@ class Studio:
         self.resolution = settings["resolution"]
         sampling = settings["sampling"]
         self.painted = settings["light"] if sampling["shading"] == "painted" else None
-        linear = sampling["oversampling"] != [1]
+        linear = any(effort["oversampling"] > 1 for effort in sampling["efforts"])
         self.picture = LinearFile() if linear else PictureFile()
         set_render_settings(self.scene, settings, self.picture.path)
+        self.device = choose_device(settings["device"])
+        self.scene.cycles.device = "CPU" if self.device == "CPU" else "GPU"
         set_sampling(self.scene.cycles, sampling)
+        self.glass = GlassDenoising(self.scene) if sampling["denoiser_quality"] else None
         if linear:
             render_sub_pixels(self.scene)
         self.camera = add_camera(self.scene, settings)
@@ -65,6 +70,8 @@ class Studio:
         coloured = has_colour()
         if self.painted:
             paint_light(self.painted)
+        if self.glass:
+            self.glass.switch(see_through=has_glass())
         triangles, size, vertices = self.normalise(request["rotation"])
         facts = {
             "triangles": triangles,
@@ -110,6 +117,8 @@ class Studio:
         """Render the pixels inside the border: as a PNG, or as linear sub-pixels."""
         pose = request["camera_to_world"]
         self.camera.matrix_world = Matrix([pose[row : row + 4] for row in (0, 4, 8, 12)])
+        self.camera.data.lens = request["lens_mm"]
+        self.scene.cycles.samples = request["samples"]
         set_border(self.scene.render, request["border"], self.resolution, request["oversampling"])
         bpy.ops.render.render(write_still=True)
         return self.picture.take()
@@ -172,10 +181,9 @@ def set_render_settings(scene: Any, settings: Message, picture_path: str) -> Non
 
 
 def set_sampling(cycles: Any, sampling: Message) -> None:
-    cycles.device = "CPU"
-    cycles.samples = sampling["samples"]
     cycles.seed, cycles.use_animated_seed = 0, False
     cycles.use_adaptive_sampling = False
+    cycles.use_light_tree = False  # two or three lamps need none: it cost 5 to 10 % (measured 2026-11-24)
     cycles.use_denoising = sampling["denoiser_quality"] is not None
     if cycles.use_denoising:
         cycles.denoiser = "OPENIMAGEDENOISE"

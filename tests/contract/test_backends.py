@@ -22,12 +22,19 @@ SCENE = {
     **{"seed": 1, "views": 2, "resolution": 48, "preset": "physical", "samples": 1, "light": "studio"},
     **{
         "view_transform": "Standard",
+        "device": "auto",
         "background": "#ffffff",
         "backgrounds": None,
         "lens_mm": 35.0,
         "sensor_mm": 32.0,
     },
-    **{"law": "hemisphere", "elevation_deg": 30.0, "distance": 1.5, "distance_jitter": 0.0},
+    **{
+        "law": "hemisphere",
+        "elevation_deg": 30.0,
+        "distance": 1.5,
+        "distance_jitter": 0.0,
+        "fov_jitter": 0.0,
+    },
     **{"margin": 0.04, "image_format": "jpeg", "quality": 95, "keep_alpha": False, "max_bad_views": 0.5},
 }
 NEEDS_BLENDER = {"blender"}

@@ -1,5 +1,6 @@
 """Geometry that can be checked by hand, and laws that hold for every viewpoint."""
 
+import math
 from dataclasses import replace
 from typing import get_args
 
@@ -54,9 +55,9 @@ def test_no_views_are_no_viewpoints():
     assert hemisphere_viewpoints(0, np.random.default_rng(0)) == []
 
 
-def draw(law: CameraLaw, count: int = 8, seed: int = 7, *, elevation_deg=30.0, distance_jitter=0.0):
+def draw(law: CameraLaw, count: int = 8, seed: int = 7, *, elevation_deg=30.0, **jitter):
     rng = np.random.default_rng(seed)
-    return draw_viewpoints(law, count, rng, elevation_deg=elevation_deg, distance_jitter=distance_jitter)
+    return draw_viewpoints(law, count, rng, elevation_deg=elevation_deg, **{"distance_jitter": 0.0, **jitter})
 
 
 def test_the_law_of_the_hemisphere_is_the_stream_of_old():
@@ -114,6 +115,23 @@ def test_jitter_leaves_the_directions_and_varies_the_distance_by_its_share(law):
     assert 0.8 <= min(factors) < 0.81
     assert 1.19 < max(factors) <= 1.2
     assert draw(law, 400, distance_jitter=0.1)[0].distance_factor == pytest.approx((1 + factors[0]) / 2)
+
+
+@pytest.mark.parametrize("law", get_args(CameraLaw))
+def test_field_of_view_jitter_leaves_directions_and_distances_alone(law):
+    steady, varied = draw(law, 400, distance_jitter=0.2), draw(law, 400, distance_jitter=0.2, fov_jitter=0.3)
+    assert {viewpoint.fov_factor for viewpoint in steady} == {1.0}
+    assert [replace(viewpoint, fov_factor=1.0) for viewpoint in varied] == steady
+    factors = [viewpoint.fov_factor for viewpoint in varied]
+    assert 0.7 <= min(factors) < 0.71
+    assert 1.29 < max(factors) <= 1.3
+
+
+def test_a_wider_field_of_view_spans_so_many_times_the_angle():
+    narrow = Intrinsics.from_lens(lens_mm=50.0, sensor_mm=100.0, resolution=224)  # 90 degrees
+    assert narrow.widened(1.2).tan_half_fov == pytest.approx(math.tan(math.radians(54)))
+    assert narrow.widened(1.0) is narrow
+    assert narrow.widened(9.0).tan_half_fov == pytest.approx(math.tan(math.radians(75)))
 
 
 @given(viewpoints)

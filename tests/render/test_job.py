@@ -53,7 +53,7 @@ def test_the_child_has_the_same_preamble_and_header():
 
 def test_the_set_up_is_plain_json_and_names_every_setting():
     message = json.loads(json.dumps(setup_message(SCENE)))
-    assert message["sampling"]["samples"] == 16
+    assert message["sampling"]["efforts"][0] == {"samples": 8, "oversampling": 1}
     assert message["light"]["ambient"] == RIGS["studio"].ambient
     assert [lamp["kind"] for lamp in message["light"]["lamps"]] == ["sun", "sun"]
 

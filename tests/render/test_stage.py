@@ -24,6 +24,7 @@ SETTINGS = {
     "samples": None,
     "light": "studio",
     "view_transform": "Standard",
+    "device": "auto",
     "background": "#00ff00",
     "backgrounds": None,
     "lens_mm": 35.0,
@@ -32,6 +33,7 @@ SETTINGS = {
     "elevation_deg": 30.0,
     "distance": 1.5,
     "distance_jitter": 0.0,
+    "fov_jitter": 0.0,
     "margin": 0.04,
     "image_format": "png",
     "quality": 95,
@@ -149,6 +151,14 @@ def test_the_law_decides_where_the_cameras_stand_and_jitter_how_far():
     assert {record.camera.distance for record in steady} == {5.0}
     assert len({record.camera.distance for record in varied}) == 3
     assert [r.camera.azimuth_deg for r in varied] == [r.camera.azimuth_deg for r in steady]
+
+
+def test_the_field_of_view_varies_by_its_share_and_the_row_says_which_it_was():
+    steady, varied = run(["a"], distance=5.0), run(["a"], distance=5.0, fov_jitter=0.2)
+    [fov_deg] = {record.camera.fov_deg for record in steady}
+    angles = [record.camera.fov_deg for record in varied]
+    assert len(set(angles)) == 3
+    assert all(0.8 * fov_deg <= angle <= 1.2 * fov_deg for angle in angles)
 
 
 def test_a_failed_object_is_one_rejection_with_all_that_is_known():

@@ -35,7 +35,7 @@ def test_pictures_come_back_pasted_into_their_frames(renderer, make_job):
     for picture in pictures:
         assert picture.rgba.shape == (64, 64, 4)
         assert (picture.rgba[32, 32] == [128, 128, 128, 255]).all()
-    assert renderer.versions() == {"blender": "puppet"}
+    assert renderer.versions() == {"blender": "puppet", "device": "CPU"}
 
 
 @pytest.mark.parametrize(("deed", "signal"), [("abort", "SIGABRT"), ("segfault", "SIGSEGV"), ("exit", None)])

@@ -39,7 +39,7 @@ def main() -> None:
         message = json.loads(sys.stdin.buffer.read(HEADER.unpack(header)[0]))
         misbehaviour.listen(message)
         if message["kind"] == "setup":
-            reply({"kind": "done"})
+            reply({"kind": "done", "device": "CPU"})
         elif message["kind"] == "view":
             reply({"kind": "picture"}, picture(message["border"]))
         elif "refuse" in message["asset"]:
