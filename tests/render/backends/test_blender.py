@@ -247,6 +247,18 @@ def test_a_missing_texture_is_reported_and_not_magenta(renderer, make_job, tmp_p
     assert np.ptp(solid, axis=1).max() < 12  # grey
 
 
+def test_a_material_without_colour_and_gloss_still_shows_the_form(renderer, make_job, tmp_path):
+    trimesh.creation.box().export(tmp_path / "box.obj")
+    text = (tmp_path / "box.obj").read_text()
+    (tmp_path / "a.mtl").write_text("newmtl m\nKd 0 0 0\nKs 0 0 0\n")
+    (tmp_path / "piano.obj").write_text("mtllib a.mtl\nusemtl m\n" + text)
+    [picture] = renderer.render(make_job(tmp_path / "piano.obj"))
+    brightness = picture.rgba[picture.rgba[..., 3] == 255][:, :3].max(axis=1)
+    assert brightness.min() >= 12
+    assert brightness.max() < 80
+    assert np.ptp(brightness.astype(int)) > 8  # its sides differ
+
+
 def test_a_texture_outside_the_assets_folder_is_not_used(renderer, make_job, tmp_path, caplog):
     folder = tmp_path / "asset"
     folder.mkdir()
