@@ -247,10 +247,10 @@ def test_a_missing_texture_is_reported_and_not_magenta(renderer, make_job, tmp_p
     assert np.ptp(solid, axis=1).max() < 12  # grey
 
 
-def test_a_material_without_colour_and_gloss_still_shows_the_form(renderer, make_job, tmp_path):
+def test_a_material_that_reflects_nothing_still_shows_the_form(renderer, make_job, tmp_path):
     trimesh.creation.box().export(tmp_path / "box.obj")
     text = (tmp_path / "box.obj").read_text()
-    (tmp_path / "a.mtl").write_text("newmtl m\nKd 0 0 0\nKs 0 0 0\n")
+    (tmp_path / "a.mtl").write_text("newmtl m\nKd 0 0 0\nKs 0.8 0.8 0.8\nNi 1\n")
     (tmp_path / "piano.obj").write_text("mtllib a.mtl\nusemtl m\n" + text)
     [picture] = renderer.render(make_job(tmp_path / "piano.obj"))
     brightness = picture.rgba[picture.rgba[..., 3] == 255][:, :3].max(axis=1)
