@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
-from mvcap.records import CameraLaw
+from mvcap.records import CameraLaw, ExtraName
 
 OPERATIONAL = "operational"
 """Marks a field (`Annotated[int, OPERATIONAL]`) that does not change what is produced."""
@@ -101,9 +101,11 @@ class RenderConfig(Section):
     """Samples per pixel; the preset's own number where null."""
     light: str = "studio"
     background: str = Field("#ffffff", pattern=HEX_COLOUR)
+    extras: tuple[ExtraName, ...] = ()
+    """Stored beside each picture: `mask`, `depth` and `normals`, in columns of these names."""
     max_bad_views: float = Field(0.5, ge=0, le=1)
-    """Share of an object's pictures that may be bad: blank, black, burnt out, tiny, cut off, over- or
-    under-exposed. An object with more is rejected."""
+    """Share of an object's pictures that may be bad: blank, black, over-exposed or cut off. An object with
+    more is rejected."""
     backgrounds: Annotated[str | None, OPERATIONAL] = None
     """A folder of pictures, one of which is put behind each view instead of the colour. Its content, not
     its place, is part of what decides the pictures."""

@@ -14,6 +14,9 @@ from mvcap.errors import Reason
 Key = tuple[str, int | None]
 """uid and view index; the index is None where the whole object is meant."""
 
+ExtraName = Literal["mask", "depth", "normals"]
+"""What can be stored of a view besides its picture."""
+
 CameraLaw = Literal["hemisphere", "angle", "ring", "hammersley"]
 """How the viewpoints of an object are spread: see `render.cameras.draw_viewpoints`."""
 
@@ -107,6 +110,20 @@ class AssetFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Extras:
+    """What a view shows besides its colours, as PNG files of the view's size; None for what was not asked."""
+
+    mask: bytes | None
+    """8-bit grey: how much of each pixel the object covers."""
+    depth: bytes | None
+    """16-bit grey: distance from the camera's plane along its axis; 0 where nothing is."""
+    depth_scale: float | None
+    """Object units for each step of `depth`."""
+    normals: bytes | None
+    """8-bit RGB: x, y, z in the world frame, from -1 at 0 to 1 at 255; black where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One picture of an object, encoded as it will be stored."""
 
@@ -133,6 +150,7 @@ class View:
     """What an image check found worth telling, such as `tiny_subject`; None where nothing was checked."""
     facts: AssetFacts | None = None
     """Of its object's model file; None where nothing was imported, or in a view read from a dataset."""
+    extras: Extras | None = None
 
     @property
     def key(self) -> Key:

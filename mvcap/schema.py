@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from mvcap.config import HEX_COLOUR
 from mvcap.errors import CorruptDatasetError
-from mvcap.records import Camera, CaptionedView, ObjectRecord, Rejected, SelectedObject, View
+from mvcap.records import Camera, CaptionedView, Extras, ObjectRecord, Rejected, SelectedObject, View
 
 SCHEMA_VERSION = 3
-"""2 added `flags`, `asset_sha256` and `renderer`, 3 what is known of model files to the objects.
-What an older version left is null."""
+"""2 added `flags`, `asset_sha256` and `renderer`, 3 what is known of model files to the objects,
+and `mask`, `depth`, `depth_scale` and `normals` to the views. What an older version left is null."""
 
 CAMERA_CONVENTION = (
     "World: +Z up, right-handed; the object is normalised to the unit cube at the origin. "
@@ -28,10 +28,19 @@ CAMERA_CONVENTION = (
     "fov_deg is horizontal; distance is measured from the origin in edges of the unit cube."
 )
 
+DEPTH = (
+    "16 bits: distance of what is seen at the pixel's centre from the camera's plane, along its axis, in "
+    "steps of depth_scale; 0 where nothing is, null unless asked for"
+)
+NORMALS = (
+    "8 bits: x, y, z of the normal at the pixel's centre in the world, -1 at 0 and 1 at 255; black where "
+    "nothing is, null unless asked for"
+)
 BACKGROUND = "colour behind the object, where alpha is composited on it; or the picture's file name"
 HIDDEN_COLOUR = "#000000"
 """Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
 
+NO_EXTRAS = Extras(None, None, None, None)
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 FLAGS = pa.list_(pa.string())
 FLAGS_ABOUT = "over_exposed, under_exposed, tiny_subject, clipped, untextured; null: not checked"
@@ -65,6 +74,10 @@ VIEW_COLUMNS = [
     _column("width", pa.int32(), False),
     _column("height", pa.int32(), False),
     _column("foreground_fraction", pa.float32(), True, "share of the picture that the object covers"),
+    _column("mask", IMAGE, True, "8 bits: how much of each pixel the object covers; null unless asked for"),
+    _column("depth", IMAGE, True, DEPTH),
+    _column("depth_scale", pa.float32(), True, "object units for each step of depth"),
+    _column("normals", IMAGE, True, NORMALS),
     _column("flags", FLAGS, True, FLAGS_ABOUT),
     _column("duplicate_of", pa.string(), True, "uid of a near-duplicate; null where none was looked for"),
     _column("license", pa.string()),
@@ -196,6 +209,7 @@ def view_row(view: View, *, split: str) -> dict[str, Any]:
         "width": view.width,
         "height": view.height,
         "foreground_fraction": view.foreground_fraction,
+        **_extras_row(view),
         "flags": None if view.flags is None else list(view.flags),
         "license": record.license,
         "creator": record.creator,
@@ -204,6 +218,24 @@ def view_row(view: View, *, split: str) -> dict[str, Any]:
         "renderer": view.renderer,
         "split": split,
     }
+
+
+def _extras_row(view: View) -> dict[str, Any]:
+    extras = view.extras or NO_EXTRAS
+    pictures = {name: getattr(extras, name) for name in ("mask", "depth", "normals")}
+    stem = f"{view.object.uid}/{view.view_index:03d}"
+    return {
+        "depth_scale": extras.depth_scale,
+        **{
+            name: {"bytes": data, "path": f"{stem}-{name}.png"} if data else None
+            for name, data in pictures.items()
+        },
+    }
+
+
+def _extras_from_row(row: Mapping[str, Any]) -> Extras | None:
+    pictures = {name: (row.get(name) or {}).get("bytes") for name in ("mask", "depth", "normals")}
+    return Extras(**pictures, depth_scale=row.get("depth_scale")) if any(pictures.values()) else None
 
 
 def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, str]:
@@ -230,6 +262,7 @@ def view_from_row(row: Mapping[str, Any], item: SelectedObject) -> View:
         asset_sha256=row.get("asset_sha256"),
         renderer=row.get("renderer"),
         flags=None if row.get("flags") is None else tuple(row["flags"]),
+        extras=_extras_from_row(row),
     )
 
 

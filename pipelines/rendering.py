@@ -64,6 +64,7 @@ def stage_arguments(config: Config) -> dict[str, Any]:
         "quality": render.image.quality,
         "keep_alpha": render.image.keep_alpha,
         "max_bad_views": render.max_bad_views,
+        "extras": render.extras,
     }
 
 

@@ -9,6 +9,7 @@ Blender binary prints to the same pipe before it runs any script. The conversati
     parent  {"kind": "load", ...}       child {"kind": "loaded", ...}  payload: float32 (N, 3) vertices
     parent  {"kind": "view", ...}       child {"kind": "picture"}      payload: a PNG of the border's pixels
                                      or child {"kind": "linear", ...}  payload: float16 (h, w, 4) sub-pixels
+    parent  {"kind": "passes", ...}     child {"kind": "passes"}       payload: an EXR of depth and normals
     at any request                      child {"kind": "failed", "message", "traceback"}
 
 `render/blender_child/main.py` holds the other end, imports nothing of ours, and is kept in step by a test.
@@ -19,7 +20,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from render.presets import Effort, Sampling
 
 PREAMBLE: Final = b"\x00mvcap-blender-child-1\n"
 HEADER: Final = struct.Struct(">IQ")
+Number = TypeVar("Number", bound=np.generic)
 Message = dict[str, Any]
 """What JSON can hold; each kind's keys are written below, where it is made or read."""
 
@@ -50,6 +52,8 @@ class SceneSettings:
     """Blender's name of it: `Standard` is plain sRGB."""
     device: str = "auto"
     """`auto`, `cpu`, or a kind of GPU in small letters."""
+    passes: bool = False
+    """Whether depth and normals are wanted as well."""
 
     @property
     def intrinsics(self) -> Intrinsics:
@@ -76,6 +80,16 @@ class RenderJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Passes:
+    """What a view shows at the centre of each of its pixels."""
+
+    depth: NDArray[np.float32]
+    """(H, W) distance from the camera's plane along its axis, in object units; infinite where nothing is."""
+    normals: NDArray[np.float32]
+    """(H, W, 3) unit vectors in the world frame, towards the camera's side; zero where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedView:
     """One picture as the renderer made it, before background and encoding."""
 
@@ -84,6 +98,8 @@ class RenderedView:
     """(H, W, 4) sRGB with straight alpha."""
     facts: AssetFacts | None = None
     """Of the object; None where nothing was imported."""
+    passes: Passes | None = None
+    """Where the scene asks for them."""
 
 
 def facts_from_message(message: Message) -> AssetFacts:
@@ -160,13 +176,17 @@ def load_message(job: RenderJob) -> Message:
 
 def view_message(camera: Camera, border: PixelRect, effort: Effort, sensor_mm: float) -> Message:
     """Ask for the pixels inside `border` of one picture, by so many rays."""
-    return {
-        "kind": "view",
-        "camera_to_world": list(camera.camera_to_world),
-        "lens_mm": camera.fx / camera.width * sensor_mm,
-        "border": list(border),
-        **asdict(effort),
-    }
+    return {"kind": "view", **shot_message(camera, border, sensor_mm), **asdict(effort)}
+
+
+def passes_message(camera: Camera, border: PixelRect, sensor_mm: float) -> Message:
+    """Ask for depth and normals of the pixels inside `border` of one picture."""
+    return {"kind": "passes", **shot_message(camera, border, sensor_mm)}
+
+
+def shot_message(camera: Camera, border: PixelRect, sensor_mm: float) -> Message:
+    lens_mm = camera.fx / camera.width * sensor_mm
+    return {"camera_to_world": list(camera.camera_to_world), "lens_mm": lens_mm, "border": list(border)}
 
 
 def encode_message(message: Mapping[str, Any], payload: bytes = b"") -> bytes:
@@ -179,9 +199,9 @@ def decode_message(text: bytes) -> Message:
     return message
 
 
-def paste(crop: NDArray[np.uint8], border: PixelRect, resolution: int) -> NDArray[np.uint8]:
-    """Put the pixels of a border, (h, w, 4), into a transparent picture, (resolution, resolution, 4)."""
+def paste(crop: NDArray[Number], border: PixelRect, resolution: int, nothing: float = 0) -> NDArray[Number]:
+    """Put the pixels of a border, (h, w, ...), into a picture of nothing, (resolution, resolution, ...)."""
     x_min, y_min, x_max, y_max = border
-    frame = np.zeros((resolution, resolution, 4), dtype=np.uint8)
+    frame = np.full((resolution, resolution, *crop.shape[2:]), nothing, dtype=crop.dtype)
     frame[y_min:y_max, x_min:x_max] = crop
     return frame

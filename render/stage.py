@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from mvcap.errors import BAD_VIEWS, EMPTY_RENDER, UnknownNameError, UsageError
 from mvcap.files import sha256_of
 from mvcap.plan import stable_hash
-from mvcap.records import CameraLaw, Rejected, SelectedObject, View
+from mvcap.records import CameraLaw, ExtraName, Extras, Rejected, SelectedObject, View
 from render.backgrounds import Backgrounds
 from render.cameras import draw_viewpoints
 from render.encoding import ImageEncoder
 from render.image_checks import REASONS, Flag, Verdict, foreground_fraction, judge_picture
 from render.job import RenderedView, Renderer, RenderFailed, RenderJob, SceneSettings
 from render.lights import RIGS
+from render.passes import encode_extras
 from render.presets import PRESETS
 
 STAGE = "render"
@@ -49,6 +50,7 @@ def render_objects(
     quality: int,
     keep_alpha: bool,
     max_bad_views: float,
+    extras: tuple[ExtraName, ...] = (),
     only_view: int | None = None,
 ) -> Iterator[View | Rejected]:
     """Render every object, in order, from its own viewpoints.
@@ -72,6 +74,7 @@ def render_objects(
         image_format: `jpeg` or `png`; `keep_alpha` needs `png`.
         quality: of a JPEG, 1 to 100.
         max_bad_views: share of an object's pictures that may be bad, in [0, 1]; with more it is rejected.
+        extras: what is stored of each view besides its picture.
         only_view: render this one of each object's views, as it is among all of them,
             however bad those are.
 
@@ -87,9 +90,10 @@ def render_objects(
         samples=samples,
         view_transform=view_transform,
         device=device,
+        passes=not {"depth", "normals"}.isdisjoint(extras),
     )
     encoder = ImageEncoder(format=image_format, quality=quality, background=background, keep_alpha=keep_alpha)
-    finish = Finish(encoder, backgrounds)
+    finish = Finish(encoder, backgrounds, extras)
     # A renderer may tune itself to an object by the first viewpoint: view 0 is always among the rendered.
     rendered = list(range(views)) if only_view is None else sorted({0, only_view})
     tolerated = max_bad_views if only_view is None else 1.0
@@ -126,6 +130,12 @@ class Finish:
 
     encoder: ImageEncoder
     backgrounds: Backgrounds | None
+    extras: tuple[ExtraName, ...]
+
+    def extras_of(self, picture: RenderedView) -> Extras | None:
+        if not self.extras:
+            return None
+        return encode_extras(self.extras, picture.rgba, picture.passes, picture.camera.distance)
 
     def apply(self, uid: str, view_index: int, rgba: NDArray[np.uint8]) -> tuple[bytes, str | None]:
         """Return the encoded picture and the name of what was put behind the object, if anything was."""
@@ -181,6 +191,7 @@ def make_scene(
     samples: int | None,
     view_transform: str,
     device: str = "auto",
+    passes: bool = False,
 ) -> SceneSettings:
     """Look up the named parts of a scene; `samples` replaces the preset's own ladder of efforts.
 
@@ -202,6 +213,7 @@ def make_scene(
         sampling=sampling if samples is None else sampling.with_samples(samples),
         view_transform=view_transform,
         device=device,
+        passes=passes,
     )
 
 
@@ -253,6 +265,7 @@ def make_view(
         renderer=provenance.renderer,
         flags=flags,
         facts=picture.facts,
+        extras=finish.extras_of(picture),
     )
 
 

@@ -21,15 +21,18 @@ from render.filtering import develop
 from render.interpreter import find_interpreter
 from render.job import (
     Message,
+    Passes,
     RenderedView,
     RenderFailed,
     RenderJob,
     SceneSettings,
     facts_from_message,
     load_message,
+    passes_message,
     paste,
     view_message,
 )
+from render.passes import read_passes
 from render.presets import Effort
 from render.similarity import structural_similarity
 from render.supervisor import Limits, Session, Supervisor
@@ -126,11 +129,16 @@ def photograph(session: Session, job: RenderJob) -> list[RenderedView]:
     report_facts(job.uid, facts)
     shots = [Shot.of(job, viewpoint, vertices) for viewpoint in job.viewpoints]
     effort = sufficient_effort(session, shots[0], job)
-    pictures = [
-        take_picture(session, shot, job.scene, effort, f"rendering view {index} of {job.uid}")
+    return [
+        replace(
+            take_picture(session, shot, job.scene, effort, f"rendering view {index} of {job.uid}"),
+            facts=facts,
+            passes=take_passes(
+                session, shot, job.scene, f"rendering the passes of view {index} of {job.uid}"
+            ),
+        )
         for index, shot in enumerate(shots)
     ]
-    return [replace(picture, facts=facts) for picture in pictures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,18 @@ def take_picture(
     reply, payload = session.ask(view_message(shot.camera, shot.border, effort, scene.sensor_mm), step)
     crop = developed(reply, payload, effort.oversampling, scene.sampling.filter_width_px)
     return RenderedView(shot.camera, paste(crop, shot.border, scene.resolution))
+
+
+def take_passes(session: Session, shot: Shot, scene: SceneSettings, step: str) -> Passes | None:
+    """Render the depth and normals of a view, where its scene wants them."""
+    if not scene.passes:
+        return None
+    _, exr = session.ask(passes_message(shot.camera, shot.border, scene.sensor_mm), step)
+    crop = read_passes(exr)
+    return Passes(
+        depth=paste(crop.depth, shot.border, scene.resolution, nothing=np.inf),
+        normals=paste(crop.normals, shot.border, scene.resolution),
+    )
 
 
 def developed(reply: Message, payload: bytes, oversampling: int, filter_width_px: float) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from mvcap.errors import Reason
 from mvcap.plan import stable_hash
 from mvcap.records import Camera
 from render.cameras import fitted_camera
-from render.job import RenderedView, RenderFailed, RenderJob
+from render.job import Passes, RenderedView, RenderFailed, RenderJob
 
 AXIS_BRIGHTNESS = np.array([[0.65, 0.80], [0.55, 0.70], [0.45, 1.00]])
 """Shade of the faces towards (-x, +x), (-y, +y) and (-z, +z): the light comes from above."""
@@ -58,7 +58,8 @@ class FakeRenderer:
             camera = fitted_camera(
                 viewpoint, corners, job.scene.intrinsics, distance=job.distance, margin=job.margin
             )
-            pictures.append(RenderedView(camera, draw_box(camera, half_size, colours)))
+            rgba, passes = draw_box(camera, half_size, colours)
+            pictures.append(RenderedView(camera, rgba, passes=passes if job.scene.passes else None))
             time.sleep(self._options.view_seconds)
         return pictures
 
@@ -86,8 +87,8 @@ def box_of(uid: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def draw_box(
     camera: Camera, half_size: NDArray[np.float64], colours: NDArray[np.float64]
-) -> NDArray[np.uint8]:
-    """Cast a ray through the centre of each pixel at a box around the origin; (H, W, 4)."""
+) -> tuple[NDArray[np.uint8], Passes]:
+    """Cast a ray through the centre of each pixel at a box around the origin; the picture is (H, W, 4)."""
     origin, directions = pixel_rays(camera)
     with np.errstate(divide="ignore"):
         inverse = 1 / directions  # (H, W, 3)
@@ -100,7 +101,9 @@ def draw_box(
     rgba = np.zeros((camera.height, camera.width, 4), dtype=np.uint8)
     rgba[hit, :3] = np.rint(255 * shaded[hit])
     rgba[hit, 3] = 255
-    return rgba
+    depth = np.where(hit, near_faces.max(axis=-1), np.inf)  # a ray advances by 1 along the camera's axis
+    normals = np.where(hit[..., None], np.eye(3)[axis] * np.where(side, 1.0, -1.0)[..., None], 0.0)
+    return rgba, Passes(depth.astype(np.float32), normals.astype(np.float32))
 
 
 def pixel_rays(camera: Camera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

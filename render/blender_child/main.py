@@ -74,7 +74,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
                 reply, payload = {"kind": "done", "device": studio.device}, b""
             else:
                 assert studio is not None, "the parent sends setup first"
-                reply, payload = studio.load(request) if request["kind"] == "load" else studio.view(request)
+                work = {"load": studio.load, "view": studio.view, "passes": studio.view_passes}
+                reply, payload = work[request["kind"]](request)
         # Importers are Python code by many hands and raise anything at all: whatever it is, it is the
         # parent's to judge, and this child goes on.
         except Exception as error:  # noqa: BLE001

@@ -17,10 +17,12 @@ from render.blender_child.importing import (
     has_colour,
     hide_all_but_meshes,
     import_asset,
+    lift_blackest,
 )
 from render.blender_child.lighting import add_light
 from render.blender_child.measuring import delete_nonfinite_vertices, delete_outlier_faces, measure
 from render.blender_child.painting import has_glass, paint_light
+from render.blender_child.passes import PassScene
 
 Message = dict[str, Any]
 USABLE_SIZE = (1e-12, 1e12)
@@ -53,6 +55,7 @@ class Studio:
         if linear:
             render_sub_pixels(self.scene)
         self.camera = add_camera(self.scene, settings)
+        self.passes = PassScene(self.camera) if settings["passes"] else None
         self.world = add_light(self.scene, settings["light"], painted=self.painted is not None)
         self.kept = {block.as_pointer() for block in blocks()}
 
@@ -68,6 +71,7 @@ class Studio:
         textures, missing = detach_missing_textures(path.parent)
         give_materials()
         coloured = has_colour()
+        lift_blackest()
         if self.painted:
             paint_light(self.painted)
         if self.glass:
@@ -82,6 +86,8 @@ class Studio:
             "textures": textures,
             "coloured": coloured,
         }
+        if self.passes:
+            self.passes.link(self.scene.objects)
         return {"kind": "loaded", "size": size, **facts}, vertices.astype("<f4").tobytes()
 
     def clear(self) -> None:
@@ -115,13 +121,23 @@ class Studio:
 
     def view(self, request: Message) -> tuple[Message, bytes]:
         """Render the pixels inside the border: as a PNG, or as linear sub-pixels."""
-        pose = request["camera_to_world"]
-        self.camera.matrix_world = Matrix([pose[row : row + 4] for row in (0, 4, 8, 12)])
-        self.camera.data.lens = request["lens_mm"]
+        self.place_camera(request)
         self.scene.cycles.samples = request["samples"]
         set_border(self.scene.render, request["border"], self.resolution, request["oversampling"])
         bpy.ops.render.render(write_still=True)
         return self.picture.take()
+
+    def view_passes(self, request: Message) -> tuple[Message, bytes]:
+        """Render depth and normals of the pixels inside the border, as an EXR."""
+        assert self.passes is not None, "the parent asks for passes in its setup"
+        self.place_camera(request)
+        set_border(self.passes.scene.render, request["border"], self.resolution, 1)
+        return self.passes.render()
+
+    def place_camera(self, request: Message) -> None:
+        pose = request["camera_to_world"]
+        self.camera.data.lens = request["lens_mm"]
+        self.camera.matrix_world = Matrix([pose[row : row + 4] for row in (0, 4, 8, 12)])
 
 
 class PictureFile:
@@ -183,6 +199,9 @@ def set_render_settings(scene: Any, settings: Message, picture_path: str) -> Non
 def set_sampling(cycles: Any, sampling: Message) -> None:
     cycles.seed, cycles.use_animated_seed = 0, False
     cycles.use_adaptive_sampling = False
+    # With the patterns of blue noise, Blender's own choice, pixels depend on the sample counts of earlier
+    # pictures (seen in 4.5): on whatever objects this child had before.
+    cycles.sampling_pattern = "TABULATED_SOBOL"
     cycles.use_light_tree = False  # two or three lamps need none: it cost 5 to 10 % (measured 2026-11-24)
     cycles.use_denoising = sampling["denoiser_quality"] is not None
     if cycles.use_denoising:

@@ -36,6 +36,7 @@ SCENE = {
         "fov_jitter": 0.0,
     },
     **{"margin": 0.04, "image_format": "jpeg", "quality": 95, "keep_alpha": False, "max_bad_views": 0.5},
+    **{"extras": ("mask", "depth", "normals")},
 }
 NEEDS_BLENDER = {"blender"}
 CAPTION_OPTIONS = {"instructblip": {"model": "untrained", "max_new_tokens": 3}}
@@ -83,6 +84,8 @@ def test_a_renderer_gives_every_object_its_views_twice_alike(name, tmp_path):
         assert all(isinstance(value, str) for value in renderer.versions().values())
     assert [view.key for view in first] == [("folder-cube-00000000", 0), ("folder-cube-00000000", 1)]
     assert [view.image for view in first] == [view.image for view in again]
+    assert [view.extras for view in first] == [view.extras for view in again]
+    assert all(view.extras.mask and view.extras.depth and view.extras.normals for view in first)
     assert all(0 < view.foreground_fraction < 1 and view.camera.elevation_deg >= 0 for view in first)
 
 

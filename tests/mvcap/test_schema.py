@@ -17,7 +17,7 @@ from PIL import Image
 
 from mvcap import schema
 from mvcap.errors import CRASH, CorruptDatasetError
-from mvcap.records import CaptionedView, Rejected, SelectedObject
+from mvcap.records import CaptionedView, Extras, Rejected, SelectedObject
 
 COLUMNS = schema.VIEW_SCHEMA.names
 Row = tuple[str, int, str, np.ndarray]
@@ -79,6 +79,18 @@ def test_a_row_of_the_first_version_is_read_with_what_it_lacks_as_null(make_obje
     old = {name: value for name, value in row.items() if name not in added}
     view = schema.view_from_row(old, item)
     assert {getattr(view, name) for name in added} == {None}
+
+
+def test_extras_go_there_and_back_and_are_null_where_none_were_asked_for(make_object, make_view, tmp_path):
+    item = make_object("a")
+    plain, rich = make_view(item, 0), make_view(item, 1)
+    rich = replace(rich, extras=Extras(mask=b"m", depth=b"d", depth_scale=0.5, normals=None))
+    table = [schema.view_row(view, split="train") for view in (plain, rich)]
+    first, second = through_parquet(table, schema.VIEW_SCHEMA, tmp_path)
+    assert [first[name] for name in ("mask", "depth", "depth_scale", "normals")] == [None] * 4
+    assert second["depth"] == {"bytes": b"d", "path": f"{item.uid}/001-depth.png"}
+    assert schema.view_from_row(first, item).extras is None
+    assert schema.view_from_row(second, item).extras == rich.extras
 
 
 def test_an_unknown_pose_is_null_in_every_camera_column(make_object, make_view, make_camera, tmp_path: Path):

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -51,6 +53,22 @@ def test_every_object_becomes_views_that_name_its_category(models, fake_config, 
     assert {row["category"] for row in rows(out)} == {"chairs", "cups", "lamps"}
     assert all(row["category"] in row["caption"] and row["category"] in row["prompt"] for row in rows(out))
     assert verify_dataset(out) == []
+
+
+def test_extras_are_stored_beside_the_pictures_and_outlive_captioning(models, fake_config, tmp_path):
+    config = fake_config(models(*NAMES), render__extras="[mask, depth, normals]")
+    run(config, tmp_path / "out")
+    for row in rows(tmp_path / "out"):
+        assert row["caption"]
+        with (
+            Image.open(BytesIO(row["mask"]["bytes"])) as mask,
+            Image.open(BytesIO(row["depth"]["bytes"])) as z,
+        ):
+            steps, alpha = np.asarray(z, dtype=float), np.asarray(mask)
+        assert ((steps > 0) == (alpha > 0)).all()
+        nearest = steps[steps > 0].min() * row["depth_scale"]
+        assert row["distance"] - 0.87 < nearest < row["distance"]
+        assert row["normals"]["bytes"].startswith(b"\x89PNG")
 
 
 def test_views_are_dropped_once_captioned_and_kept_on_demand(models, fake_config, tmp_path):

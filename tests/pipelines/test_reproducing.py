@@ -89,7 +89,7 @@ def test_other_settings_and_other_backgrounds_are_refused(models, fake_config, t
 def test_an_object_that_cannot_be_rendered_any_more_says_why(models, fake_config, tmp_path, monkeypatch):
     config = fake_config(models("a"))
     out = run(config, tmp_path / "out")
-    monkeypatch.setattr(fake, "draw_box", lambda camera, *_: np.zeros((32, 32, 4), dtype=np.uint8))
+    monkeypatch.setattr(fake, "draw_box", lambda camera, *_: (np.zeros((32, 32, 4), dtype=np.uint8), None))
     with pytest.raises(MvcapError, match=r"view 1 of \S+ cannot be rendered: empty_render"):
         reproduce_view(config, out, rows(out)[0]["uid"], 1)
 
