@@ -224,9 +224,10 @@ def line(item: SelectedObject, spent: dict[str, list[float]], judged: dict[str, 
 
 def speed(theirs: list[float], ours: list[float]) -> str:
     ratios = np.array(theirs) / np.array(ours)
-    rate = VIEWS * len(ours) / sum(ours)
+    rates = VIEWS * len(ours) / sum(ours), VIEWS * len(theirs) / sum(theirs)
     return (
         f"{ratios.mean():.1f} x the baseline in the mean of the objects (standard deviation "
         f"{ratios.std():.1f}, {ratios.min():.1f} to {ratios.max():.1f}), "
-        f"{sum(theirs) / sum(ours):.1f} x in all; {rate:.2f} views per CPU-second, the baseline {VIEWS * len(theirs) / sum(theirs):.2f}"
+        f"{sum(theirs) / sum(ours):.1f} x in all; "
+        f"{rates[0]:.2f} views per CPU-second, the baseline {rates[1]:.2f}"
     )
