@@ -51,7 +51,7 @@ Models = Annotated[
         "--models",
         metavar="FOLDER",
         parser=_path,
-        help="Your 3D models: glb, gltf, obj, fbx, stl or ply.",
+        help="Your 3D models: glb, gltf, obj, fbx, stl, ply, usd.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", parser=_path, help="The dataset's folder.")]

@@ -12,7 +12,7 @@ from mvcap.commits import RENDER
 from mvcap.config import Config, producing_settings
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import SCHEMA_VERSION
-from pipelines.stages import Stage
+from pipelines.stages import Resources, Stage
 from render.backgrounds import Backgrounds, fingerprint
 from render.job import Renderer
 from render.stage import make_scene, render_objects
@@ -133,4 +133,7 @@ def render_settings(config: Config) -> dict[str, Any]:
 
 
 def render_stage(config: Config, settings: str) -> Stage[SelectedObject, View]:
-    return Stage(RENDER, settings, partial(RenderWorker, config), workers=config.run.render_workers)
+    children = config.run.children_per_gpu
+    resources = Resources(gpus=1 / children if children else 0.0)
+    workers = config.run.render_workers
+    return Stage(RENDER, settings, partial(RenderWorker, config), resources, workers)

@@ -36,6 +36,8 @@ class Resources:
     cpus: float = 1.0
     prefers_gpu: bool = False
     """Take a whole GPU where the cluster has any."""
+    gpus: float = 0.0
+    """Share of a GPU that it must have."""
 
 
 @dataclass(frozen=True, slots=True)

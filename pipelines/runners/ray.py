@@ -353,15 +353,20 @@ def _require_a_node() -> None:
         raise InfrastructureError("every node of the Ray cluster is dead; start it again")
 
 
-def gpus_for(stage: Stage[Any, Any]) -> int:
-    return int(stage.resources.prefers_gpu and _resources().get("GPU", 0) >= 1)
+def gpus_for(stage: Stage[Any, Any]) -> float:
+    """Return the share of a GPU that Ray reserves for each worker of a stage."""
+    wants_one = stage.resources.prefers_gpu and _resources().get("GPU", 0) >= 1
+    return max(stage.resources.gpus, float(wants_one))
 
 
 def default_workers(stage: Stage[Any, Any]) -> int:
-    """Return one renderer for each of the cluster's CPUs, one captioner for each GPU, and one of the rest."""
+    """Fill the GPUs with what needs them and the CPUs with renderers; there is one worker of the rest.
+
+    At least one: of a stage that must have a GPU where there is none, Ray says that it waits for one.
+    """
     available = _resources()
-    if gpus_for(stage):
-        return int(available["GPU"])
+    if share := gpus_for(stage):
+        return max(int(available.get("GPU", 0) / share), 1)
     return max(int(available.get("CPU", 1) / stage.resources.cpus), 1) if stage.name == RENDER else 1
 
 
