@@ -6,23 +6,24 @@ from io import BytesIO
 from itertools import islice
 from struct import error as StructError
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from PIL import Image, ImageOps
 
 from captions.prompts import category_prompt
-from mvcap.errors import BAD_ASSET, EMPTY_CAPTION, ERROR, TOO_BIG, Reason
+from captions.vocabulary import Vocabulary
+from captions.writing import STAGE, Task, write_captions
+from mvcap.errors import BAD_ASSET, ERROR, TOO_BIG, Reason
 from mvcap.records import CaptionedView, Rejected, View
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
-STAGE: Final = "caption"
-Input: TypeAlias = tuple[Image.Image, str]
-"""An RGB picture and its prompt."""
-
 
 class Captioner(Protocol):
-    """A loaded model that writes one caption for each picture; closed by `with` or `close()`."""
+    """A loaded model that writes one caption for each picture; closed by `with` or `close()`.
+
+    One that has a second decoding is a `captions.writing.SecondDecoding` too.
+    """
 
     @property
     def identity(self) -> Mapping[str, Json]:
@@ -61,6 +62,7 @@ def caption_views(
     *,
     prompt_template: str,
     batch_size: int,
+    vocabulary: Vocabulary | None = None,
 ) -> Iterator[CaptionedView | Rejected]:
     """Caption every view, in order, with its category as guidance.
 
@@ -72,16 +74,15 @@ def caption_views(
     Args:
         prompt_template: see `captions.prompts`.
         batch_size: pictures per call of the captioner.
+        vocabulary: judges the captions, so that defective ones are written again; None judges nothing.
     """
     remaining = iter(views)
     while batch := list(islice(remaining, batch_size)):
-        inputs = [_input_or_rejection(view, prompt_template) for view in batch]
-        captions = iter(_caption_all(captioner, [one for one in inputs if not isinstance(one, Rejected)]))
-        for view, one in zip(batch, inputs, strict=True):
-            if isinstance(one, Rejected):
-                yield one
-            else:
-                yield _captioned_or_rejection(view, one[1], next(captions))
+        inputs = [_task_or_rejection(view, prompt_template) for view in batch]
+        tasks = [one for one in inputs if isinstance(one, Task)]
+        written = iter(write_captions(tasks, captioner, vocabulary))
+        for one in inputs:
+            yield next(written) if isinstance(one, Task) else one
 
 
 def decode_image(data: bytes, background: str) -> Image.Image:
@@ -125,27 +126,11 @@ def _on_background(image: Image.Image, background: str) -> Image.Image:
     return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
 
 
-def _input_or_rejection(view: View, prompt_template: str) -> Input | Rejected:
+def _task_or_rejection(view: View, prompt_template: str) -> Task | Rejected:
     try:
         picture = decode_image(view.image, view.background)
-        return picture, category_prompt(prompt_template, view.object.category)
+        return Task(view, picture, category_prompt(prompt_template, view.object.category))
     except UnreadableImageError as error:
         return Rejected(view.object.uid, STAGE, error.reason, str(error), view.view_index)
     except ValueError as error:  # a category without a word
         return Rejected(view.object.uid, STAGE, ERROR, str(error), view.view_index)
-
-
-def _caption_all(captioner: Captioner, inputs: Sequence[Input]) -> list[str]:
-    """Caption what is left of a batch; nothing left costs no call."""
-    if not inputs:
-        return []
-    captions = captioner.caption([picture for picture, _ in inputs], [prompt for _, prompt in inputs])
-    assert len(captions) == len(inputs), f"{len(captions)} captions for {len(inputs)} pictures"
-    return captions
-
-
-def _captioned_or_rejection(view: View, prompt: str, caption: str) -> CaptionedView | Rejected:
-    if text := caption.strip():
-        return CaptionedView(view, text, prompt)
-    message = f"the captioner wrote nothing for {prompt!r}"
-    return Rejected(view.object.uid, STAGE, EMPTY_CAPTION, message, view.view_index)

@@ -134,6 +134,11 @@ class CaptionsConfig(Section):
     batch_size: Annotated[int, OPERATIONAL, Field(ge=1)] = 64
     threads: Annotated[int, OPERATIONAL, Field(ge=1)] = 1
     """CPU threads of each captioner; the renderers want the other cores."""
+    synonyms: Annotated[Literal["auto", "table", "wordnet"], OPERATIONAL] = "auto"
+    """Names that count as a category's: our `table`, or `wordnet` on top of it; `auto` takes WordNet where it
+    is installed. What was chosen, with its version, is part of what decides the quality columns."""
+    wordnet: Annotated[str, OPERATIONAL] = "/usr/share/wordnet"
+    """Folder of WordNet's files; Debian's `wordnet-base` puts them there."""
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
 
 

@@ -15,8 +15,9 @@ from mvcap.config import HEX_COLOUR
 from mvcap.errors import CorruptDatasetError
 from mvcap.records import Camera, CaptionedView, ObjectRecord, Rejected, SelectedObject, View
 
-SCHEMA_VERSION = 2
-"""2 added `flags`, `asset_sha256` and `renderer`, which are null in what version 1 left."""
+SCHEMA_VERSION = 3
+"""2 added `flags`, `asset_sha256` and `renderer`, 3 what is known of a caption's quality; all of them are
+null in what earlier versions left."""
 
 CAMERA_CONVENTION = (
     "World: +Z up, right-handed; the object is normalised to the unit cube at the origin. "
@@ -26,6 +27,7 @@ CAMERA_CONVENTION = (
     "fov_deg is horizontal; distance is measured from the origin in edges of the unit cube."
 )
 
+CAPTION_FLAGS = "cut, echoes_prompt, render_artefact, repeats, too_short; null: the caption was not judged"
 BACKGROUND = "colour behind the object, where alpha is composited on it; or the picture's file name"
 HIDDEN_COLOUR = "#000000"
 """Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
@@ -49,6 +51,11 @@ VIEW_COLUMNS = [
     _column("caption", pa.string(), True, "null until captioned"),
     _column("prompt", pa.string()),
     _column("captioner", pa.string(), True, "who wrote the caption; the commit records hold every detail"),
+    _column("category_match", pa.string(), True, "exact, plural or synonym; null: it is not named"),
+    _column("other_category", pa.string(), True, "category of the dataset that the caption names instead"),
+    _column("caption_flags", FLAGS, True, CAPTION_FLAGS),
+    _column("caption_retried", pa.bool_(), True, "the better of two: the first attempt had a defect"),
+    _column("clip_score", pa.float32(), True, "cosine of picture and caption, where it was asked for"),
     _column("background", pa.string(), False, BACKGROUND),
     _column("azimuth_deg", pa.float32(), True, CAMERA_CONVENTION),
     _column("elevation_deg", pa.float32(), True, CAMERA_CONVENTION),
@@ -190,9 +197,19 @@ def view_row(view: View, *, split: str) -> dict[str, Any]:
     }
 
 
-def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, str]:
+def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, Any]:
     """Return the columns that captioning adds to a view's row."""
-    return {"caption": captioned.caption, "prompt": captioned.prompt, "captioner": captioner}
+    quality = captioned.quality
+    return {
+        "caption": captioned.caption,
+        "prompt": captioned.prompt,
+        "captioner": captioner,
+        "category_match": quality.category_match if quality else None,
+        "other_category": quality.other_category if quality else None,
+        "caption_flags": list(quality.flags) if quality else None,
+        "caption_retried": captioned.retried,
+        "clip_score": captioned.clip_score,
+    }
 
 
 def view_from_row(row: Mapping[str, Any], item: SelectedObject) -> View:

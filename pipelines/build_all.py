@@ -75,7 +75,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
             with choosing(store.internal):
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
                 _record(config, store, listing, request, work, announce)
-            _run(config, store, work.plan, work.steps, work.todo, runner)
+            _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner)
         else:
             _restore(config, store, listing, work)
         plan = store.require_plan()  # another slice may have added objects
@@ -208,18 +208,27 @@ def _check_tools(config: Config, request: Request, todo: Mapping[StageName, list
         rendering.check_renderer(config)
 
 
+def _knowing_categories(config: Config, store: Store, work: _Work) -> list[Stage[Any, Any]]:
+    """Tell the captioners all the plan's categories: what a caption names must not depend on its shard."""
+    stages = [step.stage for step in work.steps]
+    if work.todo[CAPTION] and stages[-1].settings != UNCAPTIONED:
+        vocabulary = captioning.dataset_vocabulary(config, {item.category for item in store.read_objects()})
+        stages[-1] = captioning.caption_stage(config, stages[-1].settings, vocabulary)
+    return stages
+
+
 def _run(
     config: Config,
     store: Store,
     plan: Plan,
-    steps: list[Step],
+    stages: list[Stage[Any, Any]],
     todo: Mapping[StageName, list[int]],
     runner: Runner,
 ) -> None:
     totals = {name: _expected_views(config, store, plan, indices) for name, indices in todo.items()}
     ledger = Ledger(todo, in_flight=config.run.shards_in_flight or DEFAULT_IN_FLIGHT)
     with observing(totals) as observer:
-        runner.run([step.stage for step in steps], store.root, ledger, observer)
+        runner.run(stages, store.root, ledger, observer)
 
 
 def _expected_views(config: Config, store: Store, plan: Plan, indices: list[int]) -> int:

@@ -4,11 +4,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from captions.prompts import is_guided
 from captions.stage import Captioner, caption_views
+from captions.vocabulary import Vocabulary, WordList, build_vocabulary, choose_words, name_words
 from mvcap import plugins
 from mvcap.commits import CAPTION
 from mvcap.config import Config, producing_settings, settings_hash
@@ -25,8 +27,9 @@ UNCAPTIONED: Final = settings_hash(UNCAPTIONED_SETTINGS)
 class CaptionWorker:
     """A `pipelines.stages.Worker` around a loaded captioner."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, vocabulary: Vocabulary | None) -> None:
         self._config = config
+        self._vocabulary = vocabulary
         backend = plugins.load("captions.backends", config.captions.backend)
         _limit_threads(config.captions.threads)
         self._captioner: Captioner = backend.create(config.captions.options)
@@ -34,12 +37,17 @@ class CaptionWorker:
     @property
     def made_by(self) -> Mapping[str, Any]:
         identity = self._captioner.identity
-        return {"name": f"{identity['backend']}:{identity['model']}", **identity}
+        judged = {"vocabulary": self._vocabulary.identity} if self._vocabulary else {}
+        return {"name": f"{identity['backend']}:{identity['model']}", **identity, **judged}
 
     def __call__(self, records: Iterable[View]) -> Iterator[CaptionedView | Rejected]:
         captions = self._config.captions
         return caption_views(
-            records, self._captioner, prompt_template=captions.prompt, batch_size=captions.batch_size
+            records,
+            self._captioner,
+            prompt_template=captions.prompt,
+            batch_size=captions.batch_size,
+            vocabulary=self._vocabulary,
         )
 
     def __enter__(self) -> Self:
@@ -81,13 +89,38 @@ def check_captioner(config: Config) -> None:
 
 
 def caption_settings(config: Config) -> dict[str, Any]:
-    """Return everything that decides the captions."""
-    return {"schema": SCHEMA_VERSION, **producing_settings(config.captions)}
+    """Return everything that decides the captions, and what their quality columns say.
+
+    Raises:
+        UsageError: WordNet is wanted and not installed.
+    """
+    words = name_words(*_words(config))
+    return {"schema": SCHEMA_VERSION, **producing_settings(config.captions), "synonyms": words}
 
 
-def caption_stage(config: Config, settings: str) -> Stage[View, CaptionedView]:
-    """Captioners take a GPU each where there are any, and otherwise share the CPUs with the renderers."""
-    make_worker, workers = partial(CaptionWorker, config), config.run.caption_workers
+def dataset_vocabulary(config: Config, categories: Iterable[str]) -> Vocabulary:
+    """Collect how captions may name a dataset's categories; done by the driver, for all workers alike.
+
+    Args:
+        categories: of the whole plan, never of a shard alone.
+    """
+    return build_vocabulary(categories, *_words(config))
+
+
+def _words(config: Config) -> tuple[WordList, Path]:
+    folder = Path(config.captions.wordnet).expanduser()
+    return choose_words(config.captions.synonyms, folder), folder
+
+
+def caption_stage(
+    config: Config, settings: str, vocabulary: Vocabulary | None = None
+) -> Stage[View, CaptionedView]:
+    """Captioners take a GPU each where there are any, and otherwise share the CPUs with the renderers.
+
+    Args:
+        vocabulary: see `captions.stage.caption_views`.
+    """
+    make_worker, workers = partial(CaptionWorker, config, vocabulary), config.run.caption_workers
     return Stage(CAPTION, settings, make_worker, Resources(cpus=0, prefers_gpu=True), workers=workers)
 
 

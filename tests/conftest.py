@@ -49,7 +49,7 @@ def fake_config() -> Callable[..., Config]:
             "sources": [{"source": "folder", "options": {"path": str(folder)}}],
             "plan": {"objects_per_shard": 2, "splits": {"train": 1.0}},
             "render": {"backend": "fake", "views": 3, "resolution": 32},
-            "captions": {"backend": "fake"},
+            "captions": {"backend": "fake", "synonyms": "table"},
             "run": {"render_workers": 1, "caption_workers": 1},
         }
         assignments = [f"{path.replace('__', '.')}={value}" for path, value in changes.items()]

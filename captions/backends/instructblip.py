@@ -6,6 +6,7 @@ same code in milliseconds per picture, for demos and tests; its captions mean no
 
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -33,6 +34,9 @@ Pillow (LAVIS), and Pillow is always there: one backend everywhere."""
 
 PROMPT_TOKENS: Final = 128
 """LAVIS's `max_txt_len`: longer prompts are cut."""
+
+SECOND_MIN_LENGTH: Final = 6
+"""Tokens, the start token among them, of a caption written again: about three words and the end."""
 
 
 class Options(BaseModel):
@@ -87,8 +91,12 @@ class InstructBlipCaptioner:
         self._dtype = _choose_dtype(options.dtype, self._device)
         self._processor = _load_processor(checkpoint)
         self._model: Any = _load_model(checkpoint, self._dtype).to(self._device)
-        self._generation = _generation_config(options, self._model.config.text_config)
-        self._batches = ShrinkingBatches(self._generate, torch.OutOfMemoryError)
+        first, second = (
+            _generation_config(arguments, self._model.config.text_config)
+            for arguments in (_generation_arguments(options), _second_arguments(options))
+        )
+        self._batches = ShrinkingBatches(partial(self._generate, first), torch.OutOfMemoryError)
+        self._second_batches = ShrinkingBatches(partial(self._generate, second), torch.OutOfMemoryError)
         self._identity = _identity(checkpoint, options, self._dtype, self._device)
 
     @property
@@ -105,7 +113,11 @@ class InstructBlipCaptioner:
         # A single prompt for N pictures would pass the processor and crash in `generate`.
         return self._batches(list(zip(images, prompts, strict=True)))
 
-    def _generate(self, batch: Sequence[tuple[Image.Image, str]]) -> list[str]:
+    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+        """Write captions that do not loop, have room to end, and say a few words."""
+        return self._second_batches(list(zip(images, prompts, strict=True)))
+
+    def _generate(self, generation: Any, batch: Sequence[tuple[Image.Image, str]]) -> list[str]:
         inputs = self._processor(
             images=[image for image, _ in batch],
             text=[prompt for _, prompt in batch],
@@ -116,7 +128,7 @@ class InstructBlipCaptioner:
             return_tensors="pt",
         ).to(self._device)
         with torch.inference_mode():
-            tokens = self._model.generate(**inputs, generation_config=self._generation)  # (B, T)
+            tokens = self._model.generate(**inputs, generation_config=generation)  # (B, T)
         captions = self._processor.batch_decode(tokens, skip_special_tokens=True)
         return [caption.strip() for caption in captions]
 
@@ -210,11 +222,20 @@ def _generation_arguments(options: Options) -> dict[str, Json]:
     }
 
 
-def _generation_config(options: Options, text_config: Any) -> Any:
+def _second_arguments(options: Options) -> dict[str, Json]:
+    """List the arguments of the second attempt: other words, more room for an end, and at least a few."""
+    return _generation_arguments(options) | {
+        "no_repeat_ngram_size": 2,
+        "max_new_tokens": 2 * options.max_new_tokens,
+        "min_length": max(options.min_length, SECOND_MIN_LENGTH),
+    }
+
+
+def _generation_config(arguments: Mapping[str, Json], text_config: Any) -> Any:
     """Build the whole generation config, so that nothing depends on what the checkpoint stores."""
     build: Any = GenerationConfig
     return build(
-        **_generation_arguments(options),
+        **arguments,
         pad_token_id=text_config.pad_token_id,
         eos_token_id=text_config.eos_token_id,
         decoder_start_token_id=text_config.decoder_start_token_id,
@@ -236,6 +257,7 @@ def _identity(
         "image_backend": IMAGE_BACKEND,
         "prompt_tokens": PROMPT_TOKENS,
         "generation": _generation_arguments(options),
+        "second_generation": _second_arguments(options),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -128,6 +128,58 @@ def test_max_new_tokens_cuts_captions(
     assert max(len(caption.split()) for caption in captions[:16]) > 3
 
 
+@pytest.fixture(scope="module")
+def second_captions(captioner: InstructBlipCaptioner, work: tuple[list[Image.Image], list[str]]) -> list[str]:
+    """The captions of the second decoding, in one batch."""
+    return captioner.caption_again(*work)
+
+
+def test_the_second_decoding_does_not_loop_and_says_a_few_words(
+    captions: list[str], second_captions: list[str]
+):
+    def loops(caption: str) -> bool:
+        pairs = list(zip(caption.split(), caption.split()[1:], strict=False))
+        return len(pairs) != len(set(pairs))
+
+    assert any(map(loops, captions)), "an untrained model repeats itself"
+    assert not any(map(loops, second_captions))
+    assert min(len(caption.split()) for caption in captions) < 4
+    assert min(len(caption.split()) for caption in second_captions) >= 4, "6 with the start and the end"
+
+
+def test_the_second_decoding_gives_a_cut_caption_room_to_end(
+    checkpoint: Path, work: tuple[list[Image.Image], list[str]]
+):
+    options = Options(model=str(checkpoint), device="cpu", max_new_tokens=5, length_penalty=2.0)
+    with create(options) as captioner:
+        first = captioner.caption(work[0][:16], work[1][:16])
+        again = captioner.caption_again(work[0][:16], work[1][:16])
+    assert max(len(caption.split()) for caption in first) == 5
+    assert 5 < max(len(caption.split()) for caption in again) <= 10
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_second_caption_does_not_depend_on_the_batch(
+    captioner: InstructBlipCaptioner,
+    second_captions: list[str],
+    work: tuple[list[Image.Image], list[str]],
+    batch_size: int,
+):
+    images, prompts = work
+    for start in range(0, 16, batch_size):
+        end = start + batch_size
+        assert captioner.caption_again(images[start:end], prompts[start:end]) == second_captions[start:end]
+
+
+def test_both_decodings_are_part_of_the_identity(captioner: InstructBlipCaptioner):
+    first, second = captioner.identity["generation"], captioner.identity["second_generation"]
+    assert {name for name in first if first[name] != second[name]} == {
+        "no_repeat_ngram_size",
+        "max_new_tokens",
+        "min_length",
+    }
+
+
 def test_what_the_checkpoint_stores_does_not_leak_into_generation(
     folder: Path, captions: list[str], work: tuple[list[Image.Image], list[str]]
 ):

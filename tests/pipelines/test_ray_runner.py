@@ -74,7 +74,7 @@ def _no_such_model():
 def test_an_error_of_a_worker_reaches_the_driver_as_it_is(models, fake_config, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "pipelines.captioning.caption_stage",
-        lambda config, settings: Stage("caption", settings, _no_such_model),
+        lambda config, settings, vocabulary=None: Stage("caption", settings, _no_such_model),
     )
     with pytest.raises(UsageError, match="there is no such model"):
         build(fake_config(models("a")), Request(tmp_path / "out"), ray_runner.RayRunner(), print)

@@ -1,0 +1,117 @@
+"""A caption that went wrong is written once more, the better one is kept, and the record says so."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from captions.stage import caption_views
+from captions.vocabulary import build_vocabulary
+from mvcap.errors import EMPTY_CAPTION
+from mvcap.records import CaptionedView, CaptionQuality, Rejected, View
+
+VOCABULARY = build_vocabulary(["chair", "bed"], "table", Path("/nowhere"))
+SOUND, LOOP = "a red chair here", "a red chair a red chair"
+
+
+class Dictated:
+    """Writes what it was told for each category, first and again; remembers what it was asked."""
+
+    identity = {"backend": "dictated", "model": "none"}  # noqa: RUF012
+
+    def __init__(self, first: dict[str, str], again: dict[str, str]) -> None:
+        self._first, self._again = first, again
+        self.asked_again: list[str] = []
+
+    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+        return [self._first[prompt] for prompt in prompts]
+
+    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+        self.asked_again += prompts
+        return [self._again[prompt] for prompt in prompts]
+
+
+class AskedOnce:
+    """A captioner without a second decoding."""
+
+    def __init__(self, captions: Sequence[str]) -> None:
+        self._captions = captions
+
+    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+        return list(self._captions)
+
+
+@pytest.fixture
+def views(make_view: Callable[..., View]) -> Callable[..., list[View]]:
+    """Views of blank pictures, one for each category."""
+    picture = Image.new("RGB", (4, 4))
+    return lambda *categories: [
+        make_view(picture, category=name, index=index) for index, name in enumerate(categories)
+    ]
+
+
+def write(views, captioner, *, batch_size: int = 8, vocabulary=VOCABULARY) -> list[CaptionedView | Rejected]:
+    return list(
+        caption_views(
+            views, captioner, prompt_template="{category}", batch_size=batch_size, vocabulary=vocabulary
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "kept", "retried"),
+    [
+        (SOUND, "never asked", SOUND, False),
+        (LOOP, SOUND, SOUND, True),
+        ("", SOUND, SOUND, True),
+        ("a red chair with a", "a red chair with arms", "a red chair with arms", True),
+        (LOOP, "a red chair a red chair a", LOOP, True),
+        (LOOP, "", LOOP, True),
+        (LOOP, "a red dog a red dog", LOOP, True),
+        ("a red dog a red dog", LOOP, LOOP, True),
+        ("a chair on a white background", "never asked", "a chair on a white background", False),
+        ("a red dog here", "never asked", "a red dog here", False),
+    ],
+    ids=[
+        *("sound", "loop", "empty", "cut", "second is worse", "second is empty"),
+        *("as bad, first names it", "as bad, second names it", "artefact", "unnamed"),
+    ],
+)
+def test_the_better_of_two_is_kept(views, first: str, again: str, kept: str, retried: bool):
+    (record,) = write(views("chair"), Dictated({"chair": first}, {"chair": again}))
+    assert (record.caption, record.retried) == (kept, retried)
+    assert record.quality is not None
+
+
+def test_what_is_empty_twice_is_rejected_and_counts_two_attempts(views):
+    (record,) = write(views("chair"), Dictated({"chair": ""}, {"chair": " "}))
+    assert isinstance(record, Rejected)
+    assert (record.reason, record.attempts) == (EMPTY_CAPTION, 2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_only_the_bad_ones_of_a_batch_are_asked_again_and_the_order_is_kept(views, batch_size: int):
+    captioner = Dictated({"chair": SOUND, "bed": LOOP}, {"bed": "a red bed here"})
+    records = write(views("bed", "chair", "bed"), captioner, batch_size=batch_size)
+    assert [record.caption for record in records] == ["a red bed here", SOUND, "a red bed here"]
+    assert [record.retried for record in records] == [True, False, True]
+    assert captioner.asked_again == ["bed", "bed"]
+
+
+def test_a_captioner_without_a_second_decoding_keeps_what_it_wrote(views):
+    loop, silent = write(views("chair", "bed"), AskedOnce([LOOP, ""]))
+    assert (loop.caption, loop.retried, loop.quality.flags) == (LOOP, False, ("repeats",))
+    assert (silent.reason, silent.attempts) == (EMPTY_CAPTION, 1)
+
+
+def test_the_other_category_is_looked_for_in_the_whole_dataset_and_not_in_the_batch(views):
+    (record,) = write(views("chair"), AskedOnce(["two beds in red"]))
+    assert record.quality == CaptionQuality(None, "bed", ())
+
+
+def test_without_a_vocabulary_nothing_is_judged_and_silence_alone_is_asked_again(views):
+    captioner = Dictated({"chair": LOOP, "bed": ""}, {"bed": SOUND})
+    loop, silent = write(views("chair", "bed"), captioner, vocabulary=None)
+    assert (loop.caption, loop.quality, loop.retried) == (LOOP, None, False)
+    assert (silent.caption, silent.retried) == (SOUND, True)

@@ -1,0 +1,96 @@
+"""Quality columns through the whole pipeline: the same from every shard, told in commits and the card."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from captions import synonyms
+from mvcap.commits import CAPTION
+from mvcap.errors import ConfigChangedError, UsageError
+from mvcap.storage import Store
+from pipelines.build_all import Request, build
+from pipelines.runners.local import LocalRunner
+
+NAMES = ("couch/a", "couch/b", "cup/c", "cup/d", "lamp/e")
+
+
+def run(config, out: Path, **request):
+    return build(config, Request(out, **request), LocalRunner(), lambda _: None)
+
+
+def rows(out: Path) -> list[dict]:
+    tables = [pq.read_table(path).to_pylist() for path in sorted((out / "data").glob("*.parquet"))]
+    return [row for table in tables for row in table]
+
+
+def test_every_caption_is_judged_and_flawed_ones_are_written_again(models, fake_config, tmp_path):
+    run(fake_config(models(*NAMES), captions__options__stutter_for="[cup]"), tmp_path / "out")
+    for row in rows(tmp_path / "out"):
+        assert (row["category_match"], row["other_category"], row["caption_flags"]) == ("exact", None, [])
+        assert row["caption_retried"] == (row["category"] == "cup")
+        assert row["clip_score"] is None
+
+
+def test_an_unguided_caption_names_the_category_of_no_object_and_echoes(models, fake_config, tmp_path):
+    config = fake_config(models(*NAMES), captions__prompt="Describe the thing before you.")
+    run(config, tmp_path / "out")
+    assert {row["category_match"] for row in rows(tmp_path / "out")} == {None}
+    assert {tuple(row["caption_flags"]) for row in rows(tmp_path / "out")} == {("echoes_prompt",)}
+
+
+def test_the_category_named_instead_may_be_of_another_shard(models, fake_config, tmp_path):
+    config = fake_config(models(*NAMES), captions__prompt="The thing is a sofa")  # unguided, and wrong
+    run(config, tmp_path / "out")
+    found = rows(tmp_path / "out")
+    match = {(row["category"], row["category_match"], row["other_category"]) for row in found}
+    assert match == {("couch", "synonym", None), ("cup", None, "couch"), ("lamp", None, "couch")}
+
+
+def test_captioning_in_slices_judges_as_captioning_at_once(models, fake_config, tmp_path):
+    config = fake_config(models(*NAMES), captions__prompt="The thing is a sofa")
+    run(config, tmp_path / "whole")
+    run(config, tmp_path / "sliced", caption=False)
+    for part in range(3):
+        run(config, tmp_path / "sliced", render=False, part=(part, 3))
+    assert rows(tmp_path / "sliced") == rows(tmp_path / "whole")
+
+
+def test_commits_tell_which_words_and_categories_judged(models, fake_config, tmp_path):
+    run(fake_config(models(*NAMES)), tmp_path / "out")
+    store = Store(tmp_path / "out")
+    commits = [store.read_commit(CAPTION, shard.index) for shard in store.require_plan().shards]
+    told = [commit.made_by["vocabulary"] for commit in commits]
+    assert told == [told[0]] * 3
+    assert (told[0]["words"], told[0]["categories"]) == (f"table {synonyms.VERSION}", 3)
+    assert store.settings(CAPTION, commits[0].settings)["synonyms"] == f"table {synonyms.VERSION}"
+
+
+def test_other_word_lists_are_refused_and_not_mixed(models, fake_config, tmp_path):
+    folder, out = models(*NAMES), tmp_path / "out"
+    run(fake_config(folder), out)
+    wordnet = tmp_path / "wordnet"
+    wordnet.mkdir()
+    for name in ("index.noun", "data.noun"):
+        (wordnet / name).write_text("  1 The licence.\n")
+    other = fake_config(folder, captions__synonyms="auto", captions__wordnet=wordnet)
+    with pytest.raises(ConfigChangedError, match=r"synonyms: 'table \w+' -> 'wordnet \w+, table \w+'"):
+        run(other, out)
+    assert run(other, out, render=False, recaption=True).complete
+
+
+def test_a_wordnet_that_is_missing_is_refused_before_anything_is_planned(models, fake_config, tmp_path):
+    config = fake_config(models(*NAMES), captions__synonyms="wordnet", captions__wordnet=tmp_path)
+    with pytest.raises(UsageError, match="apt-get install wordnet-base"):
+        run(config, tmp_path / "out")
+    assert not (tmp_path / "out/_mvcap/plan.json").exists()
+
+
+def test_objects_of_new_categories_may_join_a_captioned_dataset(models, fake_config, tmp_path):
+    out = tmp_path / "out"
+    run(fake_config(models(*NAMES)), out)
+    run(fake_config(models("bed/f")), out)
+    store = Store(out)
+    last = store.read_commit(CAPTION, store.require_plan().shards[-1].index)
+    assert last.made_by["vocabulary"]["categories"] == 4
+    assert len(rows(out)) == 18
