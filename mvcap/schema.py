@@ -28,6 +28,7 @@ CAMERA_CONVENTION = (
 )
 
 CAPTION_FLAGS = "cut, echoes_prompt, render_artefact, repeats, too_short; null: the caption was not judged"
+AGREEMENT = "of its captions that name a {0}, the share that names the commonest; null: fewer than two do"
 BACKGROUND = "colour behind the object, where alpha is composited on it; or the picture's file name"
 HIDDEN_COLOUR = "#000000"
 """Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
@@ -92,6 +93,10 @@ OBJECT_COLUMNS = [
     _column("status", pa.string(), False, "done, partial, failed or pending"),
     _column("reason", pa.string(), True, "why the object, or one of its views, failed"),
     _column("views", pa.int32(), False, "rows of this object in the data"),
+    _column("category_named", pa.float32(), True, "share of its captions that name its category"),
+    _column("category_agreement", pa.float32(), True, AGREEMENT.format("category")),
+    _column("colour_agreement", pa.float32(), True, AGREEMENT.format("colour")),
+    _column("identical_captions", pa.float32(), True, "share that another of its views has too"),
     _column("license", pa.string()),
     _column("creator", pa.string()),
     _column("source_url", pa.string()),

@@ -6,7 +6,7 @@ Everything here follows from the plan and the commit records; a finished dataset
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mvcap.report.card import write_card
 from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
+from pipelines.measuring import Measured, measure_captions
 
 SUMMARIES = ("README.md", "objects.parquet", "failures.parquet")
 
@@ -81,9 +82,10 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
         expected = sheets.get(str(path.relative_to(store.root)))
         if not path.exists() or (expected and files.sha256_of(path) != expected):
             write_contact_sheet(store, shard)
-    _write_objects(store, plan, outcome)
+    measured = measure_captions(store, plan)
+    _write_objects(store, plan, outcome, measured)
     _write_failures(store, outcome)
-    write_card(store, plan, config)
+    write_card(store, plan, config, measured.figures)
     content = {
         "commits": commits,
         "files": _checksums(store, [store.root / name for name in SUMMARIES]),
@@ -136,7 +138,7 @@ def _write_failures(store: Store, outcome: Outcome) -> None:
         writer.write([schema.failure_row(rejected) for rejected in outcome.failures])
 
 
-def _write_objects(store: Store, plan: Plan, outcome: Outcome) -> None:
+def _write_objects(store: Store, plan: Plan, outcome: Outcome, measured: Measured) -> None:
     reasons = _reason_of_each(outcome.failures)
     objects = {item.uid: item for item in store.read_objects()}
     with (
@@ -149,6 +151,7 @@ def _write_objects(store: Store, plan: Plan, outcome: Outcome) -> None:
                 [
                     _object_row(objects[uid], commits, reasons.get(uid))
                     | {"split": shard.split, "shard": shard.index}
+                    | (asdict(measured.objects[uid]) if uid in measured.objects else {})
                     for uid in shard.uids
                 ]
             )

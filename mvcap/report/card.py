@@ -12,6 +12,7 @@ from mvcap import __version__, files
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.config import Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
+from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
 from mvcap.schema import CAMERA_CONVENTION
 from mvcap.storage import Store
 
@@ -47,14 +48,23 @@ class _Facts:
     """Settings that the committed captions were made with."""
 
 
-def write_card(store: Store, plan: Plan, config: Config) -> None:
+def write_card(
+    store: Store,
+    plan: Plan,
+    config: Config,
+    figures: CaptionFigures | None = None,
+    control: ControlFigures | None = None,
+) -> None:
     """Write `README.md` from the plan and the commit records.
 
     Args:
         config: gives the dataset's name, and the settings where the recorded ones were lost.
+        figures: what was measured of the captions; None where there are none.
+        control: what captions without guidance name; None where nobody tried.
     """
     facts = _gather(store, plan, config)
-    text = f"---\n{_metadata(facts, config).to_yaml()}\n---\n\n{_body(facts, config)}"
+    measured = _captions(facts, figures, control) if figures else []
+    text = f"---\n{_metadata(facts, config).to_yaml()}\n---\n\n{_body(facts, config, measured)}"
     files.write_bytes(store.root / "README.md", text.encode())
 
 
@@ -116,7 +126,7 @@ def _metadata(facts: _Facts, config: Config) -> DatasetCardData:
     )
 
 
-def _body(facts: _Facts, config: Config) -> str:
+def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
     parts = [
         f"# {_text(config.name)}",
         f"{facts.views} views of {facts.objects} objects in {len(facts.categories)} categories, "
@@ -131,6 +141,7 @@ def _body(facts: _Facts, config: Config) -> str:
         "`failures.parquet` one for each object or view that failed.",
         f"## Cameras\n\n{CAMERA_CONVENTION}",
         "## How it was made\n\n" + _table(["setting", "value"], _settings(facts)),
+        *captions,
         "## Categories\n\n" + _table(["category", "objects"], sorted(facts.categories.items())),
         "## Licences and attribution\n\nEvery object keeps its own licence; `objects.parquet` names the "
         "creator, licence and origin of each one, and every row of the data repeats them.\n\n"
@@ -140,6 +151,16 @@ def _body(facts: _Facts, config: Config) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _captions(facts: _Facts, figures: CaptionFigures, control: ControlFigures | None) -> Iterable[str]:
+    """Tell how good the captions are; the rows of the data hold the same for each one."""
+    yield "## Captions\n\n" + _table(["measure", "value"], caption_rows(figures, control))
+    if vocabulary := facts.captioner.get("vocabulary"):
+        yield (
+            f"No caption was removed for its quality. Categories are recognised by their own words, singular "
+            f"or plural, and by the synonyms of: {_text(vocabulary['words'])}."
+        )
 
 
 def _warnings(facts: _Facts) -> Iterable[str]:

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_the_second_decoding_does_not_loop_and_says_a_few_words(
     captions: list[str], second_captions: list[str]
 ):
     def loops(caption: str) -> bool:
-        pairs = list(zip(caption.split(), caption.split()[1:], strict=False))
+        pairs = list(pairwise(caption.split()))
         return len(pairs) != len(set(pairs))
 
     assert any(map(loops, captions)), "an untrained model repeats itself"

@@ -9,7 +9,9 @@ from captions import synonyms
 from mvcap.commits import CAPTION
 from mvcap.errors import ConfigChangedError, UsageError
 from mvcap.storage import Store
+from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
+from pipelines.measuring import measure_captions
 from pipelines.runners.local import LocalRunner
 
 NAMES = ("couch/a", "couch/b", "cup/c", "cup/d", "lamp/e")
@@ -94,3 +96,51 @@ def test_objects_of_new_categories_may_join_a_captioned_dataset(models, fake_con
     last = store.read_commit(CAPTION, store.require_plan().shards[-1].index)
     assert last.made_by["vocabulary"]["categories"] == 4
     assert len(rows(out)) == 18
+
+
+def card(out: Path) -> str:
+    return (out / "README.md").read_text()
+
+
+def test_the_card_and_the_objects_tell_what_was_measured(models, fake_config, tmp_path):
+    config, out = fake_config(models(*NAMES), captions__options__stutter_for="[cup]"), tmp_path / "out"
+    run(config, out)
+    assert "| name their category | 100.0% (exact 100.0%) |" in card(out)
+    assert "| written a second time | 40.0% |" in card(out), "two of five objects"
+    assert f"synonyms of: table {synonyms.VERSION}" in card(out)
+    objects = pq.read_table(out / "objects.parquet").to_pylist()
+    assert {row["category_named"] for row in objects} == {1.0}
+    by_uid: dict[str, list[str]] = {}
+    for row in rows(out):
+        by_uid.setdefault(row["uid"], []).append(row["caption"])
+    for row in objects:
+        captions = by_uid[row["uid"]]
+        same = sum(captions.count(caption) > 1 for caption in captions) / len(captions)
+        assert row["identical_captions"] == pytest.approx(same)
+
+
+def test_without_captions_nothing_is_measured(models, fake_config, tmp_path):
+    run(fake_config(models(*NAMES)), tmp_path / "out", caption=False)
+    assert "## Captions" not in card(tmp_path / "out")
+    objects = pq.read_table(tmp_path / "out/objects.parquet").to_pylist()
+    assert {row["identical_captions"] for row in objects} == {None}
+
+
+def test_a_dataset_of_an_older_version_is_measured_by_what_it_has(models, fake_config, tmp_path):
+    out = tmp_path / "out"
+    run(fake_config(models(*NAMES)), out)
+    store = Store(out)
+    plan = store.require_plan()
+    for shard in plan.shards:
+        commit = store.find_commit(CAPTION, shard)
+        old = pq.read_table(out / commit.file)
+        added = ["category_match", "other_category", "caption_flags", "caption_retried", "clip_score"]
+        old = old.drop_columns(added).replace_schema_metadata({**old.schema.metadata, b"mvcap_schema": b"2"})
+        with store.stage_file(CAPTION, shard) as path:
+            pq.write_table(old, path)
+            facts = {"settings": commit.settings, "rows": commit.rows, "views": commit.views}
+            store.commit(CAPTION, shard, path, schema_version=2, **facts)
+    measured = measure_captions(store, plan)
+    assert (measured.figures.captions, measured.figures.judged) == (15, 0)
+    assert {measures.category_named for measures in measured.objects.values()} == {None}
+    assert verify_dataset(out) == []
