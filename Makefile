@@ -29,6 +29,7 @@ objects: $(VENV)/.installed
 
 demo: setup
 	$(VENV)/bin/mvcap build-all --config demo --out data/demo
+	$(VENV)/bin/mvcap caption data/demo --control unguided
 
 check: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -97,9 +97,6 @@ class DatasetMeasures:
     def figures(self) -> CaptionFigures:
         """Return what was counted so far; at least one caption."""
         _, times = np.unique(np.frombuffer(self._texts, np.uint64), return_counts=True)
-        means = {
-            name: float(np.mean(values)) if values else None for name, values in self._agreements.items()
-        }
         return CaptionFigures(
             captions=len(self._texts),
             judged=self._counts["judged"],

@@ -165,6 +165,10 @@ def caption(
     recaption: Annotated[
         bool, typer.Option("--recaption", help="Replace captions that were made with other settings.")
     ] = False,
+    control: Annotated[
+        str | None,
+        typer.Option("--control", metavar="unguided", help="Measure what guidance does, on a sample."),
+    ] = None,
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
@@ -172,12 +176,25 @@ def caption(
     """Caption a dataset's views. Settings are the dataset's own unless given.
 
     Example: `mvcap caption my_dataset --shard 0/8 --set captions.options.model=/models/instructblip`
+
+    With `--control unguided`: caption a sample without naming the category, in this process and apart from
+    the dataset's captions, and put on the card how many name it with and without.
+
+    Example: `mvcap caption my_dataset --control unguided --set captions.control_views=500`
     """
     from mvcap.storage import Store
     from pipelines.build_all import Request
     from pipelines.planning import saved_settings
 
+    if control is not None:
+        if control != "unguided":
+            raise UsageError(f"unknown control {control!r} (valid: unguided)")
+        idle = {"config": config, "shard": shard, "recaption": recaption or None, "address": address}
+        if given := [f"--{name}" for name, value in idle.items() if value is not None]:
+            raise UsageError(f"{', '.join(given)}: a control takes the whole dataset as it was captioned")
     base = None if config else saved_settings(Store(dataset))
+    if control:
+        _control(_configure(None, None, settings, base=base), dataset)
     request = Request(dataset, render=False, recaption=recaption, part=_part(shard))
     _build(_configure(config, None, settings, base=base), request, runner, address)
 
@@ -296,6 +313,19 @@ def _reproduce(dataset: Path, uid: str, view_index: int, file: Path, overrides: 
     for change in reproduction.changes():
         _say(f"note: {change}")
     raise typer.Exit(0 if reproduction.equal else 1)
+
+
+def _control(config: Any, dataset: Path) -> NoReturn:
+    """Compare captions with and without guidance, and leave."""
+    from pipelines.control import make_unguided_control
+
+    figures = make_unguided_control(config, dataset, _say).figures
+    print(
+        f"{figures.guided:.1%} of {figures.views} captions name their category with guidance, "
+        f"{figures.unguided:.1%} without"
+    )
+    _say(f"the card tells it too: {dataset}/README.md")
+    raise typer.Exit(0)
 
 
 def _runner(name: str, address: str | None, config: Any) -> Any:

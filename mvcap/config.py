@@ -137,6 +137,8 @@ class CaptionsConfig(Section):
     synonyms: Annotated[Literal["auto", "table", "wordnet"], OPERATIONAL] = "auto"
     """Names that count as a category's: our `table`, or `wordnet` on top of it; `auto` takes WordNet where it
     is installed. What was chosen, with its version, is part of what decides the quality columns."""
+    control_views: Annotated[int, OPERATIONAL, Field(ge=1)] = 200
+    """Views that `mvcap caption DIR --control unguided` captions without their category."""
     wordnet: Annotated[str, OPERATIONAL] = "/usr/share/wordnet"
     """Folder of WordNet's files; Debian's `wordnet-base` puts them there."""
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}

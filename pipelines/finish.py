@@ -19,6 +19,7 @@ from mvcap.report.card import write_card
 from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
+from pipelines.control_table import control_path, read_figures
 from pipelines.measuring import Measured, measure_captions
 
 SUMMARIES = ("README.md", "objects.parquet", "failures.parquet")
@@ -73,9 +74,9 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     What is missing, or is not what was written last, is written anew.
     """
     marker = store.internal / "finished.json"
-    written, commits = _read_marker(marker), store.digest(plan)
+    written, commits, control = _read_marker(marker), store.digest(plan), _control_checksum(store)
     sheets = written.sheets if written.commits == commits else {}
-    if written.commits == commits and _intact(store, plan, written):
+    if (written.commits, written.control) == (commits, control) and _intact(store, plan, written):
         return False
     for shard in plan.shards:
         path = store.sheet_path(shard)
@@ -85,9 +86,10 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     measured = measure_captions(store, plan)
     _write_objects(store, plan, outcome, measured)
     _write_failures(store, outcome)
-    write_card(store, plan, config, measured.figures)
+    write_card(store, plan, config, measured.figures, read_figures(store, plan))
     content = {
         "commits": commits,
+        "control": control,
         "files": _checksums(store, [store.root / name for name in SUMMARIES]),
         "sheets": _checksums(store, _sheets(store, plan)),
     }
@@ -100,6 +102,8 @@ class _Written:
     """What was written last, and for which state of the commits."""
 
     commits: str | None = None
+    control: str | None = None
+    """Checksum of the captions without guidance that the card compares with; None where there are none."""
     files: Mapping[str, str] = field(default_factory=dict)
     sheets: Mapping[str, str] = field(default_factory=dict)
 
@@ -108,9 +112,19 @@ def _read_marker(marker: Path) -> _Written:
     """Read what was written last; nothing where that cannot be told."""
     try:
         content = json.loads(marker.read_bytes())
-        return _Written(str(content["commits"]), dict(content["files"]), dict(content.get("sheets", {})))
+        return _Written(
+            str(content["commits"]),
+            content.get("control"),
+            dict(content["files"]),
+            dict(content.get("sheets", {})),
+        )
     except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         return _Written()
+
+
+def _control_checksum(store: Store) -> str | None:
+    path = control_path(store)
+    return files.sha256_of(path) if path.exists() else None
 
 
 def _intact(store: Store, plan: Plan, written: _Written) -> bool:
