@@ -123,6 +123,15 @@ class RenderConfig(Section):
         return self
 
 
+class ClipConfig(Section):
+    """A CLIP that scores captions by their pictures; off by default."""
+
+    model: str | None = None
+    """Name on the hub, or a local folder; no scores where null."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; None is its main branch."""
+
+
 class CaptionsConfig(Section):
     """Which captioner writes, and what it is asked."""
 
@@ -141,6 +150,7 @@ class CaptionsConfig(Section):
     """Views that `mvcap caption DIR --control unguided` captions without their category."""
     wordnet: Annotated[str, OPERATIONAL] = "/usr/share/wordnet"
     """Folder of WordNet's files; Debian's `wordnet-base` puts them there."""
+    clip: ClipConfig = ClipConfig()
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
 
 

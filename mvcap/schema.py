@@ -113,6 +113,15 @@ FAILURE_COLUMNS = [
     _column("log_tail", pa.string()),
 ]
 
+SCORE_COLUMNS = [
+    _column("uid", pa.string(), False),
+    _column("view_index", pa.int32(), False),
+    _column("category", pa.string(), False),
+    _column("elevation_bin", pa.string(), False, "degrees, or unknown"),
+    _column("clip_score", pa.float32(), False, "cosine of picture and caption"),
+    _column("clip_percentile", pa.float32(), False, "[0, 100], within category and elevation bin"),
+]
+
 PLANNED_COLUMNS = [
     _column("shard", pa.int32(), False),
     _column("uid", pa.string(), False),
@@ -151,6 +160,7 @@ def _schema(columns: list[pa.Field]) -> pa.Schema:
 VIEW_SCHEMA = _schema(VIEW_COLUMNS)
 OBJECT_SCHEMA = _schema(OBJECT_COLUMNS)
 FAILURE_SCHEMA = _schema(FAILURE_COLUMNS)
+SCORE_SCHEMA = _schema(SCORE_COLUMNS)
 PLANNED_SCHEMA = _schema(PLANNED_COLUMNS)
 """What a worker needs to know of each planned object; kept inside `_mvcap/`."""
 

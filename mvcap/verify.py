@@ -23,7 +23,7 @@ from mvcap.locks import dataset_lock
 from mvcap.plan import Plan, Shard
 from mvcap.storage import Store
 
-KNOWN_FILES = frozenset({"README.md", "objects.parquet", "failures.parquet"})
+KNOWN_FILES = frozenset({"README.md", "objects.parquet", "failures.parquet", "caption_scores.parquet"})
 
 
 @dataclass(frozen=True, slots=True)

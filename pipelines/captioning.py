@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from captions.prompts import is_guided
+from captions.scoring import Scorer, score_captions
 from captions.stage import Captioner, caption_views
 from captions.vocabulary import Vocabulary, WordList, build_vocabulary, choose_words, name_words
 from mvcap import plugins
 from mvcap.commits import CAPTION
-from mvcap.config import Config, producing_settings, settings_hash
+from mvcap.config import ClipConfig, Config, producing_settings, settings_hash
 from mvcap.errors import ConfigError
 from mvcap.records import CaptionedView, Rejected, View
 from mvcap.schema import SCHEMA_VERSION
@@ -33,22 +34,27 @@ class CaptionWorker:
         backend = plugins.load("captions.backends", config.captions.backend)
         _limit_threads(config.captions.threads)
         self._captioner: Captioner = backend.create(config.captions.options)
+        self._scorer = _load_scorer(config.captions.clip)
 
     @property
     def made_by(self) -> Mapping[str, Any]:
         identity = self._captioner.identity
         judged = {"vocabulary": self._vocabulary.identity} if self._vocabulary else {}
-        return {"name": f"{identity['backend']}:{identity['model']}", **identity, **judged}
+        scored = {"clip": self._scorer.identity} if self._scorer else {}
+        return {"name": f"{identity['backend']}:{identity['model']}", **identity, **judged, **scored}
 
     def __call__(self, records: Iterable[View]) -> Iterator[CaptionedView | Rejected]:
         captions = self._config.captions
-        return caption_views(
+        captioned = caption_views(
             records,
             self._captioner,
             prompt_template=captions.prompt,
             batch_size=captions.batch_size,
             vocabulary=self._vocabulary,
         )
+        if self._scorer is None:
+            return captioned
+        return score_captions(captioned, self._scorer, batch_size=captions.batch_size)
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +63,8 @@ class CaptionWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._captioner.close()
+        if self._scorer:
+            self._scorer.close()
 
 
 class NoCaptions:
@@ -68,6 +76,14 @@ class NoCaptions:
         return iter(records)
 
 
+def _load_scorer(clip: ClipConfig) -> Scorer | None:
+    if clip.model is None:
+        return None
+    from captions.clip_score import load_clip  # imports torch, which other captioners do not need
+
+    return load_clip(clip.model, clip.revision)
+
+
 def _limit_threads(count: int) -> None:
     """Bound a captioner's CPU threads: renderers share the machine, and results stay the same anywhere."""
     if torch := sys.modules.get("torch"):
@@ -75,17 +91,21 @@ def _limit_threads(count: int) -> None:
 
 
 def check_captioner(config: Config) -> None:
-    """Make sure, without loading it, that the prompt is one and the captioner's model can be had.
+    """Make sure, without loading them, that the prompt is one and the models can be had.
 
     Raises:
         ConfigError: the prompt is empty or holds another placeholder than the category's.
-        ModelUnavailableError: the model cannot be found or fetched.
+        ModelUnavailableError: a model cannot be found or fetched.
     """
     try:
         is_guided(config.captions.prompt)
     except ValueError as error:
         raise ConfigError([f"captions.prompt: {error}"]) from error
     plugins.load("captions.backends", config.captions.backend).check(config.captions.options)
+    if config.captions.clip.model is not None:
+        from captions.clip_score import check_clip
+
+        check_clip(config.captions.clip.model, config.captions.clip.revision)
 
 
 def caption_settings(config: Config) -> dict[str, Any]:

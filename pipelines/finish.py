@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
 from pipelines.control_table import control_path, read_figures
-from pipelines.measuring import Measured, measure_captions
+from pipelines.measuring import Measured, measure_captions, score_rows
 
 SUMMARIES = ("README.md", "objects.parquet", "failures.parquet")
+SCORES = "caption_scores.parquet"
+"""Written only where a CLIP scored the captions."""
+ROWS_PER_GROUP = 50_000
+"""Of the scores, which are narrow and read as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,12 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     measured = measure_captions(store, plan)
     _write_objects(store, plan, outcome, measured)
     _write_failures(store, outcome)
+    _write_scores(store, plan, measured)
     write_card(store, plan, config, measured.figures, read_figures(store, plan))
     content = {
         "commits": commits,
         "control": control,
-        "files": _checksums(store, [store.root / name for name in SUMMARIES]),
+        "files": _checksums(store, [store.root / name for name in _summaries(measured)]),
         "sheets": _checksums(store, _sheets(store, plan)),
     }
     files.write_json(marker, content)
@@ -130,7 +136,8 @@ def _control_checksum(store: Store) -> str | None:
 def _intact(store: Store, plan: Plan, written: _Written) -> bool:
     """Tell whether all that was written still stands; a marker without sheets is of an older version."""
     expected = {**written.files, **written.sheets}
-    paths = [store.root / name for name in SUMMARIES] + (_sheets(store, plan) if written.sheets else [])
+    paths = [store.root / name for name in {*SUMMARIES, *written.files}]
+    paths += _sheets(store, plan) if written.sheets else []
     return all(path.exists() for path in paths) and _checksums(store, paths) == expected
 
 
@@ -142,6 +149,24 @@ def _sheets(store: Store, plan: Plan) -> list[Path]:
 
 def _checksums(store: Store, paths: Iterable[Path]) -> dict[str, str]:
     return {str(path.relative_to(store.root)): files.sha256_of(path) for path in paths}
+
+
+def _summaries(measured: Measured) -> list[str]:
+    return [*SUMMARIES, SCORES] if measured.scores else [*SUMMARIES]
+
+
+def _write_scores(store: Store, plan: Plan, measured: Measured) -> None:
+    """Write where each score stands among like views; remove what an earlier CLIP said."""
+    if not measured.scores:
+        (store.root / SCORES).unlink(missing_ok=True)
+        return
+    with (
+        files.staged(store.root / SCORES) as path,
+        TableWriter(path, schema.SCORE_SCHEMA) as writer,
+    ):
+        rows = score_rows(store, plan, measured.scores)
+        while group := list(islice(rows, ROWS_PER_GROUP)):
+            writer.write(group)
 
 
 def _write_failures(store: Store, outcome: Outcome) -> None:

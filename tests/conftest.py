@@ -40,6 +40,33 @@ def models(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a CLIP with random weights, in the architecture of the real ones; not to be changed."""
+    import torch
+    import transformers
+
+    library: Any = transformers  # which types its constructors only in part
+    characters = "abcdefghijklmnopqrstuvwxyz0123456789.,"
+    words = [*characters, *(f"{one}</w>" for one in characters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = library.CLIPTokenizer(vocab={word: index for index, word in enumerate(words)}, merges=[])
+    pictures = library.CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    tokens = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {**shape, **tokens, "vocab_size": len(words), "max_position_embeddings": 24}
+    config = library.CLIPConfig(
+        text_config=text, vision_config={**shape, "image_size": 32, "patch_size": 8}, projection_dim=16
+    )
+    folder = tmp_path_factory.mktemp("clip")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        library.CLIPModel(config).save_pretrained(folder)
+    library.CLIPProcessor(image_processor=pictures, tokenizer=tokenizer).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def fake_config() -> Callable[..., Config]:
     """Make a configuration with the fake renderer and captioner over a folder of models."""

@@ -64,7 +64,10 @@ def write_card(
     """
     facts = _gather(store, plan, config)
     measured = _captions(facts, figures, control) if figures else []
-    text = f"---\n{_metadata(facts, config).to_yaml()}\n---\n\n{_body(facts, config, measured)}"
+    scored = bool(figures and figures.clip_scores)
+    text = (
+        f"---\n{_metadata(facts, config, scored=scored).to_yaml()}\n---\n\n{_body(facts, config, measured)}"
+    )
     files.write_bytes(store.root / "README.md", text.encode())
 
 
@@ -109,7 +112,7 @@ def _committed_settings(store: Store, stage: StageName, commits: Iterable[Commit
     return next((found for commit in commits if (found := store.settings(stage, commit.settings))), {})
 
 
-def _metadata(facts: _Facts, config: Config) -> DatasetCardData:
+def _metadata(facts: _Facts, config: Config, *, scored: bool) -> DatasetCardData:
     data_files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in facts.splits]
     licenses = sorted({HUB_LICENSES.get(license_name, "other") for license_name, _, _ in facts.credits})
     return DatasetCardData(
@@ -122,6 +125,7 @@ def _metadata(facts: _Facts, config: Config) -> DatasetCardData:
             {"config_name": "default", "data_files": data_files, "default": True},
             {"config_name": "objects", "data_files": "objects.parquet"},
             {"config_name": "failures", "data_files": "failures.parquet"},
+            *([{"config_name": "caption_scores", "data_files": "caption_scores.parquet"}] if scored else []),
         ],
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from captions import synonyms
 from mvcap.commits import CAPTION
-from mvcap.errors import ConfigChangedError, UsageError
+from mvcap.errors import ConfigChangedError, ModelUnavailableError, UsageError
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
@@ -144,3 +144,52 @@ def test_a_dataset_of_an_older_version_is_measured_by_what_it_has(models, fake_c
     assert (measured.figures.captions, measured.figures.judged) == (15, 0)
     assert {measures.category_named for measures in measured.objects.values()} == {None}
     assert verify_dataset(out) == []
+
+
+def test_a_clip_scores_every_caption_and_its_percentile_is_among_like_views(
+    models, fake_config, tmp_path, small_clip
+):
+    out, folder = tmp_path / "out", models(*NAMES)
+    config = fake_config(folder, captions__clip__model=small_clip, render__views=6)
+    run(config, out)
+    scores = pq.read_table(out / "caption_scores.parquet").to_pylist()
+    data = {(row["uid"], row["view_index"]): row for row in rows(out)}
+    assert [(row["uid"], row["view_index"]) for row in scores] == list(data)
+    for row in scores:
+        own = data[row["uid"], row["view_index"]]
+        assert row["clip_score"] == own["clip_score"]
+        like = [
+            other["clip_score"]
+            for other in scores
+            if (other["category"], other["elevation_bin"]) == (row["category"], row["elevation_bin"])
+        ]
+        below = sum(score < row["clip_score"] for score in like)
+        ties = sum(score == row["clip_score"] for score in like)
+        assert row["clip_percentile"] == pytest.approx(100 * (below + ties / 2) / len(like))
+    assert len({row["elevation_bin"] for row in scores}) > 1
+    assert "median CLIP score at elevation 0 to 30" in card(out)
+    assert verify_dataset(out) == []
+    store = Store(out)
+    made_by = store.read_commit(CAPTION, 0).made_by
+    assert made_by["clip"]["model"] == small_clip.name
+
+
+def test_scores_that_were_lost_are_written_again_and_old_ones_go(models, fake_config, tmp_path, small_clip):
+    out, folder = tmp_path / "out", models(*NAMES)
+    config = fake_config(folder, captions__clip__model=small_clip)
+    run(config, out)
+    before = (out / "caption_scores.parquet").read_bytes()
+    (out / "caption_scores.parquet").unlink()
+    run(config, out)
+    assert (out / "caption_scores.parquet").read_bytes() == before
+    run(fake_config(folder), out, render=False, recaption=True)
+    assert not (out / "caption_scores.parquet").exists()
+    assert "CLIP score" not in card(out)
+    assert verify_dataset(out) == []
+
+
+def test_a_clip_that_cannot_be_had_is_refused_before_rendering(models, fake_config, tmp_path):
+    config = fake_config(models(*NAMES), captions__clip__model=tmp_path)
+    with pytest.raises(ModelUnavailableError, match=r"captions\.clip\.model"):
+        run(config, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.parquet"))
