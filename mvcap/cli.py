@@ -200,6 +200,23 @@ def caption(
 
 
 @app.command()
+def export(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=_path, help="A finished dataset.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", parser=_path, help="A new folder.")],
+    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="The layout: mvcap-json.")],
+    settings: Settings = None,
+) -> None:
+    """Write a dataset in another layout. `mvcap-json` is the one in which MVCap was published.
+
+    Example: `mvcap export my_dataset --format mvcap-json --out my_mvcap --set split=train`
+    """
+    from pipelines.exporting import export_dataset
+
+    views = export_dataset(dataset, format_name, out, settings or [])
+    _say(f"wrote {views} views to {out}")
+
+
+@app.command()
 def verify(
     dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=_path, help="The dataset.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
