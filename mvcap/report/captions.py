@@ -50,7 +50,7 @@ def caption_rows(figures: CaptionFigures, control: ControlFigures | None) -> Ite
         yield "name their category", _share(named, figures) + (f" ({ways})" if ways else "")
         yield "name another category of the dataset instead", _share(figures.named_instead, figures)
         for flag, count in sorted(figures.flags.items()):
-            yield f"flagged `{flag}`", _share(count, figures)
+            yield f"flag {flag}", _share(count, figures)
         yield "written a second time", _share(figures.retried, figures)
     yield "share an identical text with another view", f"{figures.identical:.1%}"
     yield "distinct-2", f"{figures.distinct_2:.4f}"

@@ -193,3 +193,15 @@ def test_a_clip_that_cannot_be_had_is_refused_before_rendering(models, fake_conf
     with pytest.raises(ModelUnavailableError, match=r"captions\.clip\.model"):
         run(config, tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+def test_captions_of_an_older_version_are_refused_with_the_way_out(
+    models, fake_config, tmp_path, monkeypatch
+):
+    config, out = fake_config(models(*NAMES)), tmp_path / "out"
+    with monkeypatch.context() as older:
+        older.setattr("pipelines.captioning.SCHEMA_VERSION", 2)
+        run(config, out)
+    with pytest.raises(ConfigChangedError, match="write all captions anew with `mvcap caption DIR --recapt"):
+        run(config, out, render=False)
+    assert run(config, out, render=False, recaption=True).complete
