@@ -20,10 +20,7 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 
 class Captioner(Protocol):
-    """A loaded model that writes one caption for each picture; closed by `with` or `close()`.
-
-    One that has a second decoding is a `captions.writing.SecondDecoding` too.
-    """
+    """A loaded model that writes one caption for each picture; closed by `with` or `close()`."""
 
     @property
     def identity(self) -> Mapping[str, Json]:
@@ -32,6 +29,13 @@ class Captioner(Protocol):
 
     def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
         """Write the captions of RGB pictures, in order; `prompts` is as long as `images`."""
+        ...
+
+    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str] | None:
+        """Write captions as `caption` does, but with a decoding that avoids loops, cuts and silence.
+
+        None where the captioner has no other decoding.
+        """
         ...
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias
 
 from PIL import Image
 
@@ -12,7 +12,7 @@ from mvcap.errors import EMPTY_CAPTION
 from mvcap.records import CaptionedView, CaptionQuality, Rejected, View
 
 STAGE: Final = "caption"
-Write: TypeAlias = Callable[[Sequence[Image.Image], Sequence[str]], list[str]]
+Write: TypeAlias = Callable[[Sequence[Image.Image], Sequence[str]], list[str] | None]
 
 
 class Writer(Protocol):
@@ -20,17 +20,7 @@ class Writer(Protocol):
 
     def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]: ...
 
-
-@runtime_checkable
-class SecondDecoding(Protocol):
-    """A captioner that can write otherwise; one that cannot is asked once."""
-
-    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
-        """Write captions as `caption` does, with a decoding that avoids loops, cuts and silence.
-
-        A caption may depend on nothing but its own picture and prompt, here too.
-        """
-        ...
+    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +61,24 @@ def write_captions(
         vocabulary: judges the captions; None leaves them unjudged, and asks again for empty ones only.
     """
     first = _attempts(tasks, captioner.caption, vocabulary)
-    again = [index for index, attempt in enumerate(first) if not attempt.caption or attempt.defects]
-    retried: dict[int, _Attempt] = {}
-    if isinstance(captioner, SecondDecoding):
-        second = _attempts([tasks[index] for index in again], captioner.caption_again, vocabulary)
-        retried = dict(zip(again, second, strict=True))
-    return [
-        _record(
-            task, min(attempt, retried.get(index, attempt), key=lambda one: one.badness), index in retried
-        )
-        for index, (task, attempt) in enumerate(zip(tasks, first, strict=True))
-    ]
+    assert first is not None, "every captioner has a first decoding"
+    flawed = [index for index, attempt in enumerate(first) if not attempt.caption or attempt.defects]
+    second = _attempts([tasks[index] for index in flawed], captioner.caption_again, vocabulary)
+    retried = {} if second is None else dict(zip(flawed, second, strict=True))
+    records = []
+    for index, (task, attempt) in enumerate(zip(tasks, first, strict=True)):
+        better = min(attempt, retried.get(index, attempt), key=lambda one: one.badness)
+        records.append(_record(task, better, index in retried))
+    return records
 
 
-def _attempts(tasks: Sequence[Task], write: Write, vocabulary: Vocabulary | None) -> list[_Attempt]:
+def _attempts(tasks: Sequence[Task], write: Write, vocabulary: Vocabulary | None) -> list[_Attempt] | None:
+    """Write and judge a caption for each task; None where the captioner has no such decoding."""
     if not tasks:
         return []
     captions = write([task.picture for task in tasks], [task.prompt for task in tasks])
+    if captions is None:
+        return None
     assert len(captions) == len(tasks), f"{len(captions)} captions for {len(tasks)} pictures"
     return [
         _Attempt(text, _assess(text, task, vocabulary))

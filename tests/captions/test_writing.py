@@ -41,6 +41,9 @@ class AskedOnce:
     def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
         return list(self._captions)
 
+    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> None:
+        return None
+
 
 @pytest.fixture
 def views(make_view: Callable[..., View]) -> Callable[..., list[View]]:
