@@ -32,9 +32,9 @@ class CaptionWorker:
         self._config = config
         self._vocabulary = vocabulary
         backend = plugins.load("captions.backends", config.captions.backend)
+        self._scorer = _load_scorer(config.captions.clip)
         _limit_threads(config.captions.threads)
         self._captioner: Captioner = backend.create(config.captions.options)
-        self._scorer = _load_scorer(config.captions.clip)
 
     @property
     def made_by(self) -> Mapping[str, Any]:
