@@ -187,11 +187,7 @@ def caption(
     from pipelines.planning import saved_settings
 
     if control is not None:
-        if control != "unguided":
-            raise UsageError(f"unknown control {control!r} (valid: unguided)")
-        idle = {"config": config, "shard": shard, "recaption": recaption or None, "address": address}
-        if given := [f"--{name}" for name, value in idle.items() if value is not None]:
-            raise UsageError(f"{', '.join(given)}: a control takes the whole dataset as it was captioned")
+        _require_control(control, config=config, shard=shard, recaption=recaption, address=address)
     base = None if config else saved_settings(Store(dataset))
     if control:
         _control(_configure(None, None, settings, base=base), dataset)
@@ -330,6 +326,14 @@ def _reproduce(dataset: Path, uid: str, view_index: int, file: Path, overrides: 
     for change in reproduction.changes():
         _say(f"note: {change}")
     raise typer.Exit(0 if reproduction.equal else 1)
+
+
+def _require_control(name: str, **beside: object) -> None:
+    """Refuse an unknown control, and options that would make it compare something else."""
+    if name != "unguided":
+        raise UsageError(f"unknown control {name!r} (valid: unguided)")
+    if given := [f"--{option}" for option, value in beside.items() if value not in (None, False)]:
+        raise UsageError(f"{', '.join(given)}: a control takes the whole dataset as it was captioned")
 
 
 def _control(config: Any, dataset: Path) -> NoReturn:
