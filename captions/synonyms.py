@@ -1,4 +1,4 @@
-"""Our own small table of names that mean the same thing; it is used wherever captions are judged.
+"""Our own small table of names that mean the same thing; what it names, no other word list is asked about.
 
 Each line is a group of names of one kind of object, in the singular. Only names that a person would accept
 as a caption's word for the thing stand here: no broader, no narrower ones.
@@ -9,7 +9,9 @@ from typing import Final
 
 GROUPS: Final = (
     ("airplane", "aeroplane", "aircraft", "plane"),
+    ("animal", "creature"),
     ("backpack", "knapsack", "rucksack"),
+    ("bag", "sack"),
     ("bathtub", "bath", "tub"),
     ("bike", "bicycle"),
     ("bookcase", "bookshelf"),
@@ -40,6 +42,8 @@ GROUPS: Final = (
     ("person", "human", "human being"),
     ("phone", "telephone"),
     ("piano", "pianoforte"),
+    ("plate", "dish"),
+    ("plant", "flora"),
     ("potted plant", "house plant", "houseplant", "plant in a pot", "pot plant"),
     ("radiator", "heater"),
     ("railing", "handrail", "rail"),

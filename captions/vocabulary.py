@@ -88,13 +88,13 @@ def choose_words(wanted: Literal["auto", WordList], folder: Path) -> WordList:
 
 
 def name_words(chosen: WordList, folder: Path) -> str:
-    """Name the word lists and their versions; our own table is always among them."""
+    """Name the word lists and their versions; our own table is always among them, and comes first."""
     table = f"table {synonyms.VERSION}"
     return f"wordnet {wordnet.version(folder)}, {table}" if chosen == "wordnet" else table
 
 
 def build_vocabulary(categories: Iterable[str], chosen: WordList, folder: Path) -> Vocabulary:
-    """Collect the forms of every category.
+    """Collect the forms of every category; what our table names, WordNet is not asked about.
 
     Args:
         folder: where WordNet is; not looked at where the table alone was chosen.
@@ -105,11 +105,10 @@ def build_vocabulary(categories: Iterable[str], chosen: WordList, folder: Path) 
     found = wordnet.find_synonyms(lemmas, folder) if chosen == "wordnet" else {}
     forms = {}
     for category, name in names.items():
-        others = [name, *numbers.get(name, ())]  # a category may be written in the plural
-        alike = [
-            other for lemma in others for other in (*synonyms.SYNONYMS.get(lemma, ()), *found.get(lemma, ()))
-        ]
-        forms[category] = _forms(name, alike)
+        alike = (name, *numbers.get(name, ()))  # a category may be written in the plural
+        ours = [other for lemma in alike for other in synonyms.SYNONYMS.get(lemma, ())]
+        theirs = [other for lemma in alike for other in found.get(lemma, ())]
+        forms[category] = _forms(name, ours or theirs)
     return Vocabulary(forms, words=name_words(chosen, folder))
 
 

@@ -14,8 +14,7 @@ FOLDER: Final = Path("/usr/share/wordnet")
 FILES: Final = ("index.noun", "data.noun")
 
 THINGS: Final = {"05": "animal", "06": "artifact", "08": "body", "13": "food", "17": "object", "20": "plant"}
-"""Lexicographer files of what can be seen as an object: so a table is furniture and no list of numbers,
-and a chair no chairman (lexnames(5WN))."""
+"""Lexicographer files of what can be seen as an object (lexnames(5WN)): so a table is no list of numbers."""
 
 
 def is_installed(folder: Path = FOLDER) -> bool:
@@ -32,7 +31,9 @@ def version(folder: Path = FOLDER) -> str:
 
 
 def find_synonyms(nouns: Iterable[str], folder: Path = FOLDER) -> dict[str, list[str]]:
-    """Find the other names of each noun in every sense in which it is a thing.
+    """Find the other names of each noun in the commonest sense in which it is a thing.
+
+    In rarer senses a bed is a layer and a stool a pot, which no caption means.
 
     Args:
         nouns: lower-case words separated by single spaces, such as `coffee table`.
@@ -45,15 +46,14 @@ def find_synonyms(nouns: Iterable[str], folder: Path = FOLDER) -> dict[str, list
     with (folder / "data.noun").open("rb") as data:
         for lemma, offsets in _senses(folder / "index.noun"):
             if noun := wanted.get(lemma):
-                names = {
-                    name for offset in offsets for name in _names_of_thing(data.seek(offset), data.readline())
-                }
-                found[noun] = sorted(names - {noun})
+                lines = ((data.seek(offset), data.readline()) for offset in offsets)
+                things = (names for offset, line in lines if (names := _names_of_thing(offset, line)))
+                found[noun] = sorted({*next(things, [])} - {noun})
     return found
 
 
 def _senses(index: Path) -> Iterator[tuple[str, list[int]]]:
-    """Yield each lemma with the places of its senses in the data file."""
+    """Yield each lemma with the places of its senses in the data file, the commonest first."""
     with index.open(encoding="ascii") as lines:
         for line in lines:
             if line.startswith(" "):  # the licence

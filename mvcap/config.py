@@ -144,8 +144,8 @@ class CaptionsConfig(Section):
     threads: Annotated[int, OPERATIONAL, Field(ge=1)] = 1
     """CPU threads of each captioner; the renderers want the other cores."""
     synonyms: Annotated[Literal["auto", "table", "wordnet"], OPERATIONAL] = "auto"
-    """Names that count as a category's: our `table`, or `wordnet` on top of it; `auto` takes WordNet where it
-    is installed. What was chosen, with its version, is part of what decides the quality columns."""
+    """Names that count as a category's: our `table`, or `wordnet` too for what it lacks; `auto` takes WordNet
+    where it is installed. What was chosen, with its version, is part of what decides the quality columns."""
     control_views: Annotated[int, OPERATIONAL, Field(ge=1)] = 200
     """Views that `mvcap caption DIR --control unguided` captions without their category."""
     wordnet: Annotated[str, OPERATIONAL] = "/usr/share/wordnet"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from captions.prompts import UNGUIDED_PROMPT, is_guided
 from mvcap import schema
 from mvcap.commits import CAPTION
-from mvcap.config import Config, settings_hash
+from mvcap.config import ClipConfig, Config, settings_hash
 from mvcap.errors import CorruptDatasetError, UsageError
 from mvcap.locks import dataset_lock
 from mvcap.plan import Plan, stable_hash
@@ -80,7 +80,7 @@ def _require_guided_captions(store: Store, plan: Plan, config: Config, settings:
 
 def _caption_sample(config: Config, store: Store, plan: Plan, count: int) -> Iterator[Pair]:
     sample = _draw_sample(store, plan, count)
-    unguided = config.captions.model_copy(update={"prompt": UNGUIDED_PROMPT})
+    unguided = config.captions.model_copy(update={"prompt": UNGUIDED_PROMPT, "clip": ClipConfig()})
     vocabulary = captioning.dataset_vocabulary(config, {item.category for item in store.read_objects()})
     with captioning.CaptionWorker(config.model_copy(update={"captions": unguided}), vocabulary) as worker:
         for record in worker(_read_views(store, plan, sample)):

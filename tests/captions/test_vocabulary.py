@@ -10,7 +10,6 @@ from captions.vocabulary import Vocabulary, build_vocabulary, choose_words, word
 from mvcap.errors import UsageError
 
 NOWHERE = Path("/nowhere")
-WORDNET_SOFA = "04256520 06 n 03 sofa 0 couch 0 lounge 1 001 @ 04161981 n 0000 | an upholstered seat  \n"
 needs_wordnet = pytest.mark.skipif(
     not wordnet.is_installed(), reason="WordNet is not installed: apt-get install wordnet-base"
 )
@@ -72,34 +71,46 @@ def test_a_vocabulary_of_other_categories_has_another_identity():
 
 
 def write_wordnet(folder: Path) -> Path:
-    """Write a WordNet of one noun in two senses: a thing, and the act (04) of its being moved."""
-    act = "{:08d} 04 n 02 sofa 0 removal 0 000 | no thing  \n"
+    """Write a WordNet of one noun: the act (04) of a visit, then a thing (06), then a rarer thing."""
     data = "  1 The licence.  \n"
-    thing_at, data = len(data), data + WORDNET_SOFA.replace("04256520", f"{len(data):08d}")
-    act_at, data = len(data), data + act.format(len(data))
+    places = []
+    for synset in (
+        "{:08d} 04 n 02 divan 0 audience 0 000 | no thing  \n",
+        "{:08d} 06 n 03 divan 0 Daybed 0 sofa_bed 1 001 @ 04161981 n 0000 | furniture  \n",
+        "{:08d} 06 n 02 divan 1 council_chamber 0 000 | a room  \n",
+    ):
+        places.append(len(data))
+        data += synset.format(len(data))
     (folder / "data.noun").write_text(data)
-    index = f"  1 The licence.  \nsofa n 2 1 @ 2 1 {act_at:08d} {thing_at:08d}  \n"
+    offsets = " ".join(f"{place:08d}" for place in places)
+    index = f"  1 The licence.  \ndivan n 3 1 @ 3 2 {offsets}  \nsofa n 1 0 1 0 {places[1]:08d}  \n"
     (folder / "index.noun").write_text(index)
     return folder
 
 
-def test_synonyms_are_read_as_wndb_describes_and_of_things_alone(tmp_path: Path):
-    folder = write_wordnet(tmp_path)
-    assert wordnet.find_synonyms(["sofa", "duck"], folder) == {"sofa": ["couch", "lounge"], "duck": []}
+def test_synonyms_are_read_as_wndb_describes_from_the_commonest_sense_that_is_a_thing(tmp_path: Path):
+    found = wordnet.find_synonyms(["divan", "duck"], write_wordnet(tmp_path))
+    assert found == {"divan": ["daybed", "sofa bed"], "duck": []}
+
+
+def test_what_our_table_names_wordnet_is_not_asked_about(tmp_path: Path):
+    vocabulary = build_vocabulary(["sofa", "divans"], "wordnet", write_wordnet(tmp_path))
+    assert vocabulary.match("sofa", ["couch"]) == "synonym"
+    assert vocabulary.match("sofa", ["daybed"]) is None
+    assert vocabulary.match("divans", ["daybed"]) == "synonym"
 
 
 def test_which_word_lists_judged_is_named_with_their_versions(tmp_path: Path):
     folder = write_wordnet(tmp_path)
     assert choose_words("auto", NOWHERE) == choose_words("table", folder) == "table"
     assert choose_words("auto", folder) == choose_words("wordnet", folder) == "wordnet"
-    with_wordnet = build_vocabulary(["sofa"], "wordnet", folder)
-    assert with_wordnet.match("sofa", ["lounge"]) == "synonym"
+    with_wordnet = build_vocabulary(["divan"], "wordnet", folder)
     assert with_wordnet.identity["words"] == f"wordnet {wordnet.version(folder)}, table {synonyms.VERSION}"
-    assert table("sofa").match("sofa", ["lounge"]) is None
-    assert table("sofa").identity["words"] == f"table {synonyms.VERSION}"
+    assert table("divan").match("divan", ["daybed"]) is None
+    assert table("divan").identity["words"] == f"table {synonyms.VERSION}"
     with (folder / "index.noun").open("a") as index:
         index.write("  another edition\n")
-    assert build_vocabulary(["sofa"], "wordnet", folder).identity != with_wordnet.identity
+    assert build_vocabulary(["divan"], "wordnet", folder).identity != with_wordnet.identity
 
 
 def test_wanting_a_wordnet_that_is_missing_names_the_package_and_the_way_out():
@@ -109,9 +120,10 @@ def test_wanting_a_wordnet_that_is_missing_names_the_package_and_the_way_out():
 
 @needs_wordnet
 def test_the_installed_wordnet_knows_things_and_not_their_homonyms():
-    found = wordnet.find_synonyms(["car", "chair", "table", "trash can", "potted plant"])
+    found = wordnet.find_synonyms(["car", "chair", "table", "bed", "trash can", "potted plant"])
     assert {"auto", "automobile"} <= set(found["car"])
     assert "chairman" not in found["chair"], "a person is no seat"
     assert "tabular array" not in found["table"]
+    assert "layer" not in found["bed"]
     assert {"garbage can", "dustbin"} <= set(found["trash can"])
     assert found["potted plant"] == []
