@@ -77,6 +77,8 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
                 _record(config, store, listing, request, work, announce)
             _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner)
         else:
+            if request.part is None:
+                store.clear_attempts()
             _restore(config, store, listing, work)
         plan = store.require_plan()  # another slice may have added objects
         outcome = survey(store, plan)

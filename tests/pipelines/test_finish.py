@@ -55,6 +55,19 @@ def test_a_lost_record_of_a_finished_dataset_is_written_again(finished, pattern:
     assert verify_dataset(out) == []
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_a_killed_run_left_beside_sheets_and_summaries_goes(finished, complete: bool):
+    config, out = finished
+    leftovers = [out / "report/sheets/.attempt-0123456789ab-a.png", out / ".attempt-0123456789ab-README.md"]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    if not complete:
+        next((out / "_mvcap/commits/caption").glob("*.json")).unlink()
+    run(config, out)
+    assert not any(path.exists() for path in leftovers)
+    assert verify_dataset(out) == []
+
+
 def test_an_intact_dataset_is_left_byte_for_byte(finished):
     config, out = finished
     before = contents(out)
