@@ -75,5 +75,6 @@ def captioned_objects(store: Store, plan: Plan) -> Iterator[tuple[str, list[dict
             for group in range(file.num_row_groups):
                 missing = dict.fromkeys(COLUMNS)
                 rows = [missing | row for row in file.read_row_group(group, columns=present).to_pylist()]
-                for uid, views in groupby(rows, key=itemgetter("uid")):
+                captioned = (row for row in rows if row["caption"] is not None)
+                for uid, views in groupby(captioned, key=itemgetter("uid")):
                     yield uid, list(views)
