@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from struct import error as StructError
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 from PIL import Image, ImageOps
 
+from captions.ahead import map_ahead
 from captions.prompts import category_prompt
 from mvcap.errors import BAD_ASSET, EMPTY_CAPTION, ERROR, TOO_BIG, Reason
 from mvcap.records import CaptionedView, Rejected, View
@@ -17,8 +20,11 @@ from mvcap.records import CaptionedView, Rejected, View
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 STAGE: Final = "caption"
-Input: TypeAlias = tuple[Image.Image, str]
-"""An RGB picture and its prompt."""
+
+Picture: TypeAlias = Any
+"""An RGB `PIL.Image.Image`, or what a captioner's `prepare` made of it."""
+Input: TypeAlias = tuple[Picture, str]
+"""A picture and its prompt."""
 
 
 class Captioner(Protocol):
@@ -29,8 +35,12 @@ class Captioner(Protocol):
         """Everything but picture and prompt that the captions depend on, as JSON without machine paths."""
         ...
 
-    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
-        """Write the captions of RGB pictures, in order; `prompts` is as long as `images`."""
+    def prepare(self, image: Image.Image) -> Picture:
+        """Do to an RGB picture what needs no device; called ahead of `caption`, from several threads."""
+        ...
+
+    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
+        """Write the captions of RGB pictures, prepared or not, in order; `prompts` is as long."""
         ...
 
     def close(self) -> None:
@@ -61,6 +71,7 @@ def caption_views(
     *,
     prompt_template: str,
     batch_size: int,
+    threads: int = 1,
 ) -> Iterator[CaptionedView | Rejected]:
     """Caption every view, in order, with its category as guidance.
 
@@ -71,17 +82,20 @@ def caption_views(
 
     Args:
         prompt_template: see `captions.prompts`.
-        batch_size: pictures per call of the captioner.
+        batch_size: pictures per call of the captioner. Up to as many again are decoded and prepared
+            while it works.
+        threads: how many decode and prepare.
     """
-    remaining = iter(views)
-    while batch := list(islice(remaining, batch_size)):
-        inputs = [_input_or_rejection(view, prompt_template) for view in batch]
-        captions = iter(_caption_all(captioner, [one for one in inputs if not isinstance(one, Rejected)]))
-        for view, one in zip(batch, inputs, strict=True):
-            if isinstance(one, Rejected):
-                yield one
-            else:
-                yield _captioned_or_rejection(view, one[1], next(captions))
+    prepare = partial(_input_or_rejection, captioner=captioner, prompt_template=prompt_template)
+    with closing(map_ahead(prepare, views, threads=threads, limit=batch_size)) as prepared:
+        while batch := list(islice(prepared, batch_size)):
+            inputs = [one for _, one in batch if not isinstance(one, Rejected)]
+            captions = iter(_caption_all(captioner, inputs))
+            for view, one in batch:
+                if isinstance(one, Rejected):
+                    yield one
+                else:
+                    yield _captioned_or_rejection(view, one[1], next(captions))
 
 
 def decode_image(data: bytes, background: str) -> Image.Image:
@@ -125,14 +139,17 @@ def _on_background(image: Image.Image, background: str) -> Image.Image:
     return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
 
 
-def _input_or_rejection(view: View, prompt_template: str) -> Input | Rejected:
+def _input_or_rejection(
+    view: View, captioner: Captioner, prompt_template: str
+) -> tuple[View, Input | Rejected]:
     try:
-        picture = decode_image(view.image, view.background)
-        return picture, category_prompt(prompt_template, view.object.category)
+        prompt = category_prompt(prompt_template, view.object.category)
+        image = decode_image(view.image, view.background)
     except UnreadableImageError as error:
-        return Rejected(view.object.uid, STAGE, error.reason, str(error), view.view_index)
+        return view, Rejected(view.object.uid, STAGE, error.reason, str(error), view.view_index)
     except ValueError as error:  # a category without a word
-        return Rejected(view.object.uid, STAGE, ERROR, str(error), view.view_index)
+        return view, Rejected(view.object.uid, STAGE, ERROR, str(error), view.view_index)
+    return view, (captioner.prepare(image), prompt)
 
 
 def _caption_all(captioner: Captioner, inputs: Sequence[Input]) -> list[str]:

@@ -134,6 +134,8 @@ class CaptionsConfig(Section):
     batch_size: Annotated[int, OPERATIONAL, Field(ge=1)] = 64
     threads: Annotated[int, OPERATIONAL, Field(ge=1)] = 1
     """CPU threads of each captioner; the renderers want the other cores."""
+    decoders: Annotated[int, OPERATIONAL, Field(ge=1)] = 2
+    """Threads of each captioner that decode and resize pictures ahead of it."""
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
 
 

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from captions.prompts import is_guided
-from captions.stage import Captioner, caption_views
+from captions.stage import caption_views
+from captions.timed import TimedCaptioner
 from mvcap import plugins
 from mvcap.commits import CAPTION
 from mvcap.config import Config, producing_settings, settings_hash
@@ -29,17 +30,25 @@ class CaptionWorker:
         self._config = config
         backend = plugins.load("captions.backends", config.captions.backend)
         _limit_threads(config.captions.threads)
-        self._captioner: Captioner = backend.create(config.captions.options)
+        self._captioner = TimedCaptioner(backend.create(config.captions.options))
 
     @property
     def made_by(self) -> Mapping[str, Any]:
         identity = self._captioner.identity
         return {"name": f"{identity['backend']}:{identity['model']}", **identity}
 
+    @property
+    def busy_s(self) -> float:
+        return self._captioner.busy_s
+
     def __call__(self, records: Iterable[View]) -> Iterator[CaptionedView | Rejected]:
         captions = self._config.captions
         return caption_views(
-            records, self._captioner, prompt_template=captions.prompt, batch_size=captions.batch_size
+            records,
+            self._captioner,
+            prompt_template=captions.prompt,
+            batch_size=captions.batch_size,
+            threads=captions.decoders,
         )
 
     def __enter__(self) -> Self:
@@ -55,6 +64,7 @@ class NoCaptions:
     """Passes views on, so that rendered shards become data with null captions."""
 
     made_by: Mapping[str, Any] = {}
+    busy_s = None
 
     def __call__(self, records: Iterable[View]) -> Iterator[View]:
         return iter(records)

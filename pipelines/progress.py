@@ -1,10 +1,11 @@
-"""Show how far a run is: a bar on a terminal, a line every 30 s elsewhere; always on stderr."""
+"""Show how far a run is: a bar on a terminal, a line every 30 s elsewhere, and a summary; on stderr."""
 
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mvcap.commits import StageName
+from mvcap.commits import CAPTION, StageName
 from pipelines.stages import Observer, ShardReport
 
 LINE_EVERY_S = 30.0
@@ -27,11 +28,22 @@ LINE_EVERY_S = 30.0
 
 @contextmanager
 def observing(totals: Mapping[StageName, int], stream: TextIO = sys.stderr) -> Iterator[Observer]:
-    """Give an observer for a run.
+    """Give an observer for a run, and sum the run up at its end, whatever ended it.
 
     Args:
         totals: views that each stage still has to do, as far as one can know.
     """
+    tally = Tally()
+    try:
+        with _showing(totals, stream) as display:
+            yield Both(display, tally)
+    finally:
+        for line in tally.summary():
+            print(line, file=stream, flush=True)
+
+
+@contextmanager
+def _showing(totals: Mapping[StageName, int], stream: TextIO) -> Iterator[Observer]:
     if not stream.isatty():
         yield Lines(totals, stream)
         return
@@ -94,6 +106,61 @@ class Lines:
         rate = count / elapsed_s
         left = f", {(total - count) / rate:.0f} s left" if rate and total > count else ""
         return f"{stage} {count}/{total} views, {rate:.1f}/s{left}"
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What a stage has committed."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    busy_s: float = 0.0
+
+
+class Tally:
+    """Adds up what was committed."""
+
+    def __init__(self) -> None:
+        self._sums: dict[StageName, _Sums] = {}
+        self._started = time.monotonic()
+
+    def advance(self, stage: StageName, records: int) -> None:
+        """Ignore what is not committed yet."""
+
+    def finish(self, report: ShardReport) -> None:
+        if report.stage == CAPTION and report.busy_s is None:
+            return  # views that became data without captions
+        sums = self._sums.setdefault(report.stage, _Sums())
+        sums.rows += report.rows
+        sums.seconds += report.seconds
+        sums.busy_s += report.busy_s or 0.0
+
+    def summary(self) -> Iterator[str]:
+        """Say of each stage how fast it was, and how long its device had no input.
+
+        The device's waiting is all time of its workers in which it did not work, such as that of writing.
+        """
+        elapsed_s = max(time.monotonic() - self._started, 1e-9)
+        for stage, sums in self._sums.items():
+            line = f"{stage}: {sums.rows} views in {elapsed_s:.1f} s, {sums.rows / elapsed_s:.1f} views/s"
+            if sums.busy_s:
+                line += f"; the device waited for {1 - sums.busy_s / sums.seconds:.0%} of the time"
+            yield line
+
+
+class Both:
+    """Passes everything on to two observers."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._observers = (first, second)
+
+    def advance(self, stage: StageName, records: int) -> None:
+        for observer in self._observers:
+            observer.advance(stage, records)
+
+    def finish(self, report: ShardReport) -> None:
+        for observer in self._observers:
+            observer.finish(report)
 
 
 def _failures(report: ShardReport) -> str:

@@ -58,6 +58,10 @@ class FakeCaptioner:
     def identity(self) -> Mapping[str, Json]:
         return {"backend": "fake", "model": "mean colour", "empty_for": list(self._options.empty_for)}
 
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Leave a picture as it is."""
+        return image
+
     def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
         time.sleep(self._options.image_seconds * len(images))
         return [self._caption_one(image, prompt) for image, prompt in zip(images, prompts, strict=True)]

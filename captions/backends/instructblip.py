@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from transformers import GenerationConfig, InstructBlipForConditionalGeneration, InstructBlipProcessor
 
 from captions.batches import ShrinkingBatches
+from captions.beam_cache import beam_cache
 from captions.checkpoints import Checkpoint, check_model, find_checkpoint, weights_sha256
 from captions.quiet import quiet_transformers
-from captions.stage import Captioner, Json
+from captions.stage import Captioner, Json, Picture
 from captions.tiny.untrained import cached_untrained_checkpoint
 from mvcap.errors import ModelUnavailableError
 
@@ -100,25 +101,49 @@ class InstructBlipCaptioner:
         """Most pictures that the device has been seen to bear; None while memory has sufficed."""
         return self._batches.limit
 
-    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
-        """Write the captions of RGB pictures, in order; halve the batch where memory runs out."""
-        # A single prompt for N pictures would pass the processor and crash in `generate`.
-        return self._batches(list(zip(images, prompts, strict=True)))
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """Resize and normalise an RGB picture: (3, H, W) float32."""
+        pixels: torch.Tensor = self._processor.image_processor(image, return_tensors="pt")["pixel_values"][0]
+        return pixels
 
-    def _generate(self, batch: Sequence[tuple[Image.Image, str]]) -> list[str]:
-        inputs = self._processor(
-            images=[image for image, _ in batch],
-            text=[prompt for _, prompt in batch],
+    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
+        """Write the captions of pictures, in order; halve the batch where memory runs out."""
+        pixels = (image if isinstance(image, torch.Tensor) else self.prepare(image) for image in images)
+        # A single prompt for N pictures would pass the tokenizers and crash in `generate`.
+        return self._batches(list(zip(pixels, prompts, strict=True)))
+
+    def _generate(self, batch: Sequence[tuple[torch.Tensor, str]]) -> list[str]:
+        inputs = self._encode([prompt for _, prompt in batch])
+        inputs["pixel_values"] = torch.stack([pixels for pixels, _ in batch])  # (B, 3, H, W)
+        with torch.inference_mode():
+            tokens = self._model.generate(  # (B, T)
+                **{name: tensor.to(self._device) for name, tensor in inputs.items()},
+                generation_config=self._generation,
+                past_key_values=beam_cache(self._model.config.text_config),
+            )
+        captions = self._processor.batch_decode(tokens, skip_special_tokens=True)
+        return [caption.strip() for caption in captions]
+
+    def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
+        """Tokenize prompts for the T5 and the Q-Former, and put the picture's place before the former.
+
+        The processor does the same where it is given pictures, which `prepare` has processed by then.
+        """
+        queries = self._processor.num_query_tokens
+        encoded = self._processor(
+            text=prompts,
             padding="longest",
             truncation=True,
             # The processor takes the query tokens off this for the T5, and not for the Q-Former.
-            max_length=PROMPT_TOKENS + self._processor.num_query_tokens,
+            max_length=PROMPT_TOKENS + queries,
             return_tensors="pt",
-        ).to(self._device)
-        with torch.inference_mode():
-            tokens = self._model.generate(**inputs, generation_config=self._generation)  # (B, T)
-        captions = self._processor.batch_decode(tokens, skip_special_tokens=True)
-        return [caption.strip() for caption in captions]
+        )
+        place = torch.full((len(prompts), queries), self._model.config.image_token_index)
+        return {
+            **encoded,
+            "input_ids": torch.cat([place, encoded["input_ids"]], dim=1),  # (B, Q + T)
+            "attention_mask": torch.cat([torch.ones_like(place), encoded["attention_mask"]], dim=1),
+        }
 
     def close(self) -> None:
         """Free the model's memory."""

@@ -83,6 +83,34 @@ def test_caption_does_not_depend_on_the_order(
     assert shuffled == [captions[i] for i in order]
 
 
+def test_prepared_picture_gives_the_same_caption(
+    captioner: InstructBlipCaptioner, captions: list[str], work: tuple[list[Image.Image], list[str]]
+):
+    images, prompts = work
+    assert captioner.caption([captioner.prepare(image) for image in images[:8]], prompts[:8]) == captions[:8]
+
+
+def test_what_the_model_gets_equals_what_the_official_processor_makes(
+    checkpoint: Path, work: tuple[list[Image.Image], list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    given: dict[str, torch.Tensor] = {}
+    generate = InstructBlipForConditionalGeneration.generate
+
+    def noting_its_inputs(self: object, **inputs: object) -> torch.Tensor:
+        given.update({name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)})
+        return generate(self, **inputs)
+
+    monkeypatch.setattr(InstructBlipForConditionalGeneration, "generate", noting_its_inputs)
+    images, prompts = work[0][:8], [*work[1][:7], "zebra crossing " * 100]
+    caption_with(checkpoint, images, prompts, max_new_tokens=1)
+    processor = InstructBlipProcessor.from_pretrained(checkpoint, backend="pil")
+    options = {"padding": "longest", "truncation": True, "max_length": 128 + processor.num_query_tokens}
+    expected = processor(images=images, text=prompts, return_tensors="pt", **options)
+    assert given.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(given[name], tensor), name
+
+
 def test_captions_depend_on_the_picture(
     captioner: InstructBlipCaptioner, make_picture: Pictures, make_prompt: Prompts
 ):

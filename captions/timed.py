@@ -1,0 +1,46 @@
+"""How long a captioner works, so that a run can say how long its device waited."""
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from PIL import Image
+
+from captions.stage import Captioner, Json, Picture
+
+
+class TimedCaptioner:
+    """A captioner that adds up the time it spends in `caption`: all else is time the device waits."""
+
+    def __init__(self, captioner: Captioner) -> None:
+        self._captioner = captioner
+        self.busy_s = 0.0
+
+    @property
+    def identity(self) -> Mapping[str, Json]:
+        return self._captioner.identity
+
+    def prepare(self, image: Image.Image) -> Picture:
+        return self._captioner.prepare(image)
+
+    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
+        begun = time.monotonic()
+        try:
+            return self._captioner.caption(images, prompts)
+        finally:
+            self.busy_s += time.monotonic() - begun
+
+    def close(self) -> None:
+        self._captioner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
