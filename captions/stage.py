@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -27,6 +28,14 @@ Input: TypeAlias = tuple[Picture, str]
 """A picture and its prompt."""
 
 
+@dataclass(frozen=True, slots=True)
+class NoCaption:
+    """Stands for the caption of a picture that a captioner could not caption, though it works otherwise."""
+
+    reason: Reason
+    message: str
+
+
 class Captioner(Protocol):
     """A loaded model that writes one caption for each picture; closed by `with` or `close()`."""
 
@@ -39,7 +48,7 @@ class Captioner(Protocol):
         """Do to an RGB picture what needs no device; called ahead of `caption`, from several threads."""
         ...
 
-    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
+    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> Sequence[str | NoCaption]:
         """Write the captions of RGB pictures, prepared or not, in order; `prompts` is as long."""
         ...
 
@@ -76,9 +85,9 @@ def caption_views(
     """Caption every view, in order, with its category as guidance.
 
     Yields exactly one record per input view: a `CaptionedView`, or a `Rejected` where the model wrote
-    nothing (`empty_caption`), the stored bytes are no picture (`bad_asset`, `too_big`) or the category
-    holds no word (`error`). An error of the captioner is not caught here: the runner decides whether to
-    retry the shard.
+    nothing (`empty_caption`) or gave a `NoCaption` (its reason), the stored bytes are no picture
+    (`bad_asset`, `too_big`) or the category holds no word (`error`). An error of the captioner is not
+    caught here: the runner decides whether to retry the shard.
 
     Args:
         prompt_template: see `captions.prompts`.
@@ -152,7 +161,7 @@ def _input_or_rejection(
     return view, (captioner.prepare(image), prompt)
 
 
-def _caption_all(captioner: Captioner, inputs: Sequence[Input]) -> list[str]:
+def _caption_all(captioner: Captioner, inputs: Sequence[Input]) -> Sequence[str | NoCaption]:
     """Caption what is left of a batch; nothing left costs no call."""
     if not inputs:
         return []
@@ -161,7 +170,9 @@ def _caption_all(captioner: Captioner, inputs: Sequence[Input]) -> list[str]:
     return captions
 
 
-def _captioned_or_rejection(view: View, prompt: str, caption: str) -> CaptionedView | Rejected:
+def _captioned_or_rejection(view: View, prompt: str, caption: str | NoCaption) -> CaptionedView | Rejected:
+    if isinstance(caption, NoCaption):
+        return Rejected(view.object.uid, STAGE, caption.reason, caption.message, view.view_index)
     if text := caption.strip():
         return CaptionedView(view, text, prompt)
     message = f"the captioner wrote nothing for {prompt!r}"

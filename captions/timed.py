@@ -7,7 +7,7 @@ from typing import Self
 
 from PIL import Image
 
-from captions.stage import Captioner, Json, Picture
+from captions.stage import Captioner, Json, NoCaption, Picture
 
 
 class TimedCaptioner:
@@ -24,7 +24,7 @@ class TimedCaptioner:
     def prepare(self, image: Image.Image) -> Picture:
         return self._captioner.prepare(image)
 
-    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
+    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> Sequence[str | NoCaption]:
         begun = time.monotonic()
         try:
             return self._captioner.caption(images, prompts)
