@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -117,26 +117,33 @@ def decode_image(data: bytes, background: str) -> Image.Image:
         UnreadableImageError: no picture, 16 bits or more per channel, or more pixels than
             `PIL.Image.MAX_IMAGE_PIXELS` (Pillow itself only warns up to twice that many).
     """
+    with open_picture(data) as image:
+        if image.mode.startswith(("I", "F")):  # Pillow would clip these to white instead of scaling them
+            message = f"pictures of mode {image.mode} are not supported: store 8 bits"
+            raise UnreadableImageError(BAD_ASSET, message)
+        return _on_background(ImageOps.exif_transpose(image), background)
+
+
+@contextmanager
+def open_picture(data: bytes) -> Iterator[Image.Image]:
+    """Open a picture of a bearable size for what is done inside the block.
+
+    Raises:
+        UnreadableImageError: it has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, or cannot be decoded,
+            which also Pillow's errors inside the block mean.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
     try:
         with Image.open(BytesIO(data)) as image:
-            _refuse_unsafe(image)
-            return _on_background(ImageOps.exif_transpose(image), background)
+            if limit is not None and image.width * image.height > limit:
+                raise UnreadableImageError(
+                    TOO_BIG, f"{image.width} x {image.height} pixels exceed the limit of {limit}"
+                )
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(TOO_BIG, str(error)) from error
     except (OSError, SyntaxError, ValueError, EOFError, StructError) as error:
-        raise UnreadableImageError(BAD_ASSET, f"the stored picture cannot be decoded: {error}") from error
-
-
-def _refuse_unsafe(image: Image.Image) -> None:
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise UnreadableImageError(
-            TOO_BIG, f"{image.width} x {image.height} pixels exceed the limit of {limit}"
-        )
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these to white instead of scaling them
-        raise UnreadableImageError(
-            BAD_ASSET, f"pictures of mode {image.mode} are not supported: store 8 bits"
-        )
+        raise UnreadableImageError(BAD_ASSET, f"the picture cannot be decoded: {error}") from error
 
 
 def _on_background(image: Image.Image, background: str) -> Image.Image:

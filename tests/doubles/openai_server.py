@@ -38,6 +38,8 @@ class Server:
     """Most requests that were in work together."""
     released: threading.Event = field(default_factory=threading.Event)
     """Set at the end: lets go of what hangs."""
+    rendezvous: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
+    """Requests that must have come together before they are answered."""
     gone: bool = False
     """Drop every connection from now on."""
 
@@ -76,16 +78,18 @@ class _Handler(BaseHTTPRequestHandler):
         if self.refuses_key():
             return None
         state.requests.append(body)
+        if body["model"] != MODEL:
+            return self.answer(404, _error(f"The model `{body['model']}` does not exist."))
+        picture, text = body["messages"][0]["content"]
+        prompt = text["text"]
+        state.attempts[prompt] += 1
+        for word, fault in FAULTS.items():
+            if word in prompt and not (f"{word} once" in prompt and state.attempts[prompt] > 1):
+                return fault(self)
         with self.server.counting():
-            if body["model"] != MODEL:
-                return self.answer(404, _error(f"The model `{body['model']}` does not exist."))
-            picture, text = body["messages"][0]["content"]
-            prompt = text["text"]
-            state.attempts[prompt] += 1
-            for word, fault in FAULTS.items():
-                if word in prompt and not (f"{word} once" in prompt and state.attempts[prompt] > 1):
-                    return fault(self)
-            return self.answer(200, _message(f"a picture of {_size(picture['image_url']['url'])}: {prompt}"))
+            state.rendezvous.wait(20)
+            caption = f"a picture of {_size(picture['image_url']['url'])}: {prompt}"
+        return self.answer(200, _message(caption))
 
     def refuses_key(self) -> bool:
         state, sent = self.server.state, self.headers.get("Authorization", "").removeprefix("Bearer ")
