@@ -33,6 +33,15 @@ def openai_server() -> Iterator[Any]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def build_llava() -> Callable[..., Path]:
+    """Write the small LLaVA of `tests/doubles/llava.py` to a folder; its captions mean nothing."""
+    build: Callable[..., Path] = runpy.run_path(str(Path(__file__).with_name("doubles") / "llava.py"))[
+        "build"
+    ]
+    return build
+
+
 @pytest.fixture
 def models(tmp_path: Path) -> Callable[..., Path]:
     """Make a folder of tetrahedra (OBJ), one file for each name."""

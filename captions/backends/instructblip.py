@@ -4,15 +4,11 @@ The model `untrained` names the small checkpoint of `captions.tiny.untrained`, b
 same code in milliseconds per picture, for demos and tests; its captions mean nothing.
 """
 
-import platform
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-import PIL
-import tokenizers
 import torch
-import transformers
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import GenerationConfig, InstructBlipForConditionalGeneration, InstructBlipProcessor
@@ -20,17 +16,20 @@ from transformers import GenerationConfig, InstructBlipForConditionalGeneration,
 from captions.batches import ShrinkingBatches
 from captions.beam_cache import beam_cache
 from captions.checkpoints import Checkpoint, check_model, find_checkpoint, weights_sha256
-from captions.quiet import quiet_transformers
+from captions.loading import (
+    IMAGE_BACKEND,
+    Device,
+    Dtype,
+    choose_device,
+    choose_dtype,
+    load_model,
+    versions,
+)
 from captions.stage import Captioner, Json, Picture
 from captions.tiny.untrained import cached_untrained_checkpoint
 from mvcap.errors import ModelUnavailableError
 
 UNTRAINED: Final = "untrained"
-
-IMAGE_BACKEND: Final = "pil"
-"""transformers 5 picks torchvision where it is installed, else Pillow, and the two differ by one grey
-level in 0.4 % of the values (512 to 224 px, measured 2026-11-23). The official script resized with
-Pillow (LAVIS), and Pillow is always there: one backend everywhere."""
 
 PROMPT_TOKENS: Final = 128
 """LAVIS's `max_txt_len`: longer prompts are cut."""
@@ -45,9 +44,8 @@ class Options(BaseModel):
     """Name on the hub, a local folder, or `untrained`."""
     revision: str | None = None
     """Branch, tag or commit on the hub; None is its main branch. The commit is part of the identity."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto` is bfloat16 on a GPU that has it, else float32. T5 overflows in float16."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
     num_beams: int = Field(5, ge=1)
     max_new_tokens: int = Field(32, ge=1)
     """LAVIS calls this `max_length`; transformers' own `max_length` is something else."""
@@ -66,7 +64,7 @@ def check(options: Options) -> None:
     Raises:
         ModelUnavailableError: it cannot, or the device is missing; the message says what to do.
     """
-    _choose_device(options.device)
+    choose_device(options.device)
     if options.model != UNTRAINED:
         check_model(options.model, options.revision)
 
@@ -84,10 +82,11 @@ class InstructBlipCaptioner:
     """A loaded InstructBLIP. In float32 on a CPU a caption depends on nothing but picture and prompt."""
 
     def __init__(self, checkpoint: Checkpoint, options: Options) -> None:
-        self._device = _choose_device(options.device)
-        self._dtype = _choose_dtype(options.dtype, self._device)
+        self._device = choose_device(options.device)
+        self._dtype = choose_dtype(options.dtype, self._device)
         self._processor = _load_processor(checkpoint)
-        self._model: Any = _load_model(checkpoint, self._dtype).to(self._device)
+        model = load_model(InstructBlipForConditionalGeneration, checkpoint, self._dtype)
+        self._model: Any = model.to(self._device)
         self._generation = _generation_config(options, self._model.config.text_config)
         self._batches = ShrinkingBatches(self._generate, torch.OutOfMemoryError)
         self._identity = _identity(checkpoint, options, self._dtype, self._device)
@@ -169,22 +168,6 @@ def _find(options: Options) -> Checkpoint:
     return find_checkpoint(options.model, options.revision)
 
 
-def _choose_device(name: str) -> torch.device:
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise ModelUnavailableError(
-            "the captioner's device is cuda, but torch sees no GPU; use device=auto or cpu"
-        )
-    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
-
-
-def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
 def _load_processor(checkpoint: Checkpoint) -> Any:
     """Load tokenizers and image processor from the folder alone."""
     load: Any = InstructBlipProcessor.from_pretrained
@@ -197,26 +180,6 @@ def _load_processor(checkpoint: Checkpoint) -> Any:
                 'set "padding_side": "right" in its tokenizer_config.json'
             )
     return processor
-
-
-def _load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """Load the weights, which must be safetensors and complete: transformers fills gaps with noise."""
-    load: Any = InstructBlipForConditionalGeneration.from_pretrained
-    with quiet_transformers():
-        model, report = load(
-            checkpoint.folder,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    if gaps := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
-        raise ModelUnavailableError(
-            f"the model {checkpoint.name} lacks {len(gaps)} weights or has them in another shape, "
-            f"such as {gaps[0]}"
-        )
-    return model.eval()
 
 
 def _generation_arguments(options: Options) -> dict[str, Json]:
@@ -261,11 +224,5 @@ def _identity(
         "image_backend": IMAGE_BACKEND,
         "prompt_tokens": PROMPT_TOKENS,
         "generation": _generation_arguments(options),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "pillow": PIL.__version__,
-        },
+        "versions": versions(),
     }

@@ -90,9 +90,10 @@ def some_views(tmp_path: Path) -> list[View]:
 
 
 @pytest.fixture
-def caption_options(openai_server) -> dict[str, dict[str, object]]:
+def caption_options(openai_server, build_llava, tmp_path) -> dict[str, dict[str, object]]:
     """Options with which captioners can be had on any machine."""
     return {
+        "hf": {"model": str(build_llava(tmp_path / "llava")), "max_new_tokens": 3},
         "instructblip": {"model": "untrained", "max_new_tokens": 3},
         "openai": {"model": "test/vision-model", "base_url": openai_server.url},
     }
