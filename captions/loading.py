@@ -1,6 +1,8 @@
 """Load a model through transformers: which device, which dtype, and weights that are all there."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import PIL
@@ -12,7 +14,7 @@ from safetensors import SafetensorError
 from captions.checkpoints import Checkpoint
 from captions.quiet import quiet_transformers
 from captions.stage import Json
-from mvcap.errors import ModelUnavailableError
+from mvcap.errors import DeviceFaultError, ModelUnavailableError
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 """`auto` is bfloat16 on a GPU that has it, else float32. T5 overflows in float16."""
@@ -70,6 +72,27 @@ def load_model(model_class: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> 
             f"such as {gaps[0]}"
         )
     return model.eval()
+
+
+@contextmanager
+def device_faults_named(device: torch.device) -> Iterator[None]:
+    """Tell a fault of the device from an error of the model; running out of memory is neither.
+
+    Raises:
+        DeviceFaultError: the device reported one: its process must end, for every further call would fail.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if "CUDA error" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise DeviceFaultError(
+            f"the captioner's {device.type} device failed: {reason}; the same command goes on from the "
+            "committed shards"
+        ) from error
 
 
 def versions() -> dict[str, Json]:

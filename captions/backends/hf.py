@@ -22,6 +22,7 @@ from captions.loading import (
     Dtype,
     choose_device,
     choose_dtype,
+    device_faults_named,
     load_model,
     versions,
 )
@@ -110,8 +111,8 @@ class HfCaptioner:
         # One list of pictures for each text: a flat list means other things to other processors.
         images = [[image] for image, _ in batch]
         inputs = self._processor(images=images, text=texts, padding=True, return_tensors="pt")
-        inputs = inputs.to(self._device, self._dtype)  # which leaves whole numbers as they are
-        with torch.inference_mode():
+        with device_faults_named(self._device), torch.inference_mode():
+            inputs = inputs.to(self._device, self._dtype)  # which leaves whole numbers as they are
             tokens = self._model.generate(**inputs, generation_config=self._generation)  # (B, T)
         return [self._caption(row, prompt) for row, prompt in zip(tokens, inputs["input_ids"], strict=True)]
 

@@ -22,6 +22,7 @@ from captions.loading import (
     Dtype,
     choose_device,
     choose_dtype,
+    device_faults_named,
     load_model,
     versions,
 )
@@ -114,7 +115,7 @@ class InstructBlipCaptioner:
     def _generate(self, batch: Sequence[tuple[torch.Tensor, str]]) -> list[str]:
         inputs = self._encode([prompt for _, prompt in batch])
         inputs["pixel_values"] = torch.stack([pixels for pixels, _ in batch])  # (B, 3, H, W)
-        with torch.inference_mode():
+        with device_faults_named(self._device), torch.inference_mode():
             tokens = self._model.generate(  # (B, T)
                 **{name: tensor.to(self._device) for name, tensor in inputs.items()},
                 generation_config=self._generation,

@@ -18,7 +18,7 @@ from transformers import InstructBlipForConditionalGeneration, InstructBlipProce
 from captions.backends import instructblip
 from captions.backends.instructblip import InstructBlipCaptioner, Options, check, create
 from captions.checkpoints import weights_sha256
-from mvcap.errors import ModelUnavailableError
+from mvcap.errors import DeviceFaultError, ModelUnavailableError
 
 Pictures = Callable[[int], Image.Image]
 Prompts = Callable[[int], str]
@@ -214,6 +214,23 @@ def test_batch_that_exceeds_memory_is_halved_and_remembered(
         assert tried[6:] == [2, 1]
         assert isinstance(captioner, InstructBlipCaptioner)
         assert captioner.largest_batch == 2
+
+
+@pytest.mark.parametrize("fault", ["CUDA error: an illegal memory access was encountered", "an odd shape"])
+def test_fault_of_the_device_is_told_from_an_error_of_the_model(
+    captioner: InstructBlipCaptioner,
+    work: tuple[list[Image.Image], list[str]],
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def fail(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError(f"{fault}\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(InstructBlipForConditionalGeneration, "generate", fail)
+    expected = DeviceFaultError if "CUDA" in fault else RuntimeError
+    with pytest.raises(expected, match=fault) as raised:
+        captioner.caption(work[0][:1], work[1][:1])
+    assert isinstance(raised.value, DeviceFaultError) == ("CUDA" in fault)
 
 
 class Trap:
