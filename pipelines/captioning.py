@@ -35,7 +35,8 @@ class CaptionWorker:
     @property
     def made_by(self) -> Mapping[str, Any]:
         identity = self._captioner.identity
-        return {"name": f"{identity['backend']}:{identity['model']}", **identity}
+        name = f"{identity['backend']}:{identity['model']}"
+        return {"name": name, "prompt": self._config.captions.prompt, **identity}
 
     @property
     def busy_s(self) -> float:
