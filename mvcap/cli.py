@@ -160,7 +160,7 @@ def render(
 @app.command()
 def caption(
     dataset: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", parser=_path, help="A dataset that `mvcap render` made.")
+        Path | None, typer.Argument(metavar="DIR", parser=_path, help="A dataset that `mvcap render` made.")
     ] = None,
     images: Annotated[
         Path | None,

@@ -222,7 +222,8 @@ def _run(
     views_of = _views_to_come(config, todo)
     totals = {name: _expected_views(views_of, store, plan, indices) for name, indices in todo.items()}
     ledger = Ledger(todo, in_flight=config.run.shards_in_flight or DEFAULT_IN_FLIGHT)
-    with observing(totals) as observer:
+    labels = {RENDER: importing.STAGE} if importing.gives_pictures(config) else {}
+    with observing(totals, labels=labels) as observer:
         runner.run([step.stage for step in steps], store.root, ledger, observer)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TextIO
 
 from rich.console import Console
@@ -27,15 +28,22 @@ LINE_EVERY_S = 30.0
 
 
 @contextmanager
-def observing(totals: Mapping[StageName, int], stream: TextIO = sys.stderr) -> Iterator[Observer]:
+def observing(
+    totals: Mapping[StageName, int],
+    stream: TextIO = sys.stderr,
+    *,
+    labels: Mapping[StageName, str] = MappingProxyType({}),
+) -> Iterator[Observer]:
     """Give an observer for a run, and sum the run up at its end, whatever ended it.
 
     Args:
         totals: views that each stage still has to do, as far as one can know.
+        labels: what to call stages, where not by their names.
     """
-    tally = Tally()
+    named = {stage: labels.get(stage, stage) for stage in totals}
+    tally = Tally(named)
     try:
-        with _showing(totals, stream) as display:
+        with _showing(totals, named, stream) as display:
             yield Both(display, tally)
     finally:
         for line in tally.summary():
@@ -43,9 +51,11 @@ def observing(totals: Mapping[StageName, int], stream: TextIO = sys.stderr) -> I
 
 
 @contextmanager
-def _showing(totals: Mapping[StageName, int], stream: TextIO) -> Iterator[Observer]:
+def _showing(
+    totals: Mapping[StageName, int], labels: Mapping[StageName, str], stream: TextIO
+) -> Iterator[Observer]:
     if not stream.isatty():
-        yield Lines(totals, stream)
+        yield Lines(totals, labels, stream)
         return
     columns = (
         TextColumn("{task.description:>8}"),
@@ -55,7 +65,7 @@ def _showing(totals: Mapping[StageName, int], stream: TextIO) -> Iterator[Observ
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=Console(file=stream)) as bars:
-        yield Bars(bars, totals)
+        yield Bars(bars, totals, labels)
 
 
 class _RateColumn(ProgressColumn):
@@ -68,23 +78,29 @@ class _RateColumn(ProgressColumn):
 class Bars:
     """A bar for each stage."""
 
-    def __init__(self, bars: Progress, totals: Mapping[StageName, int]) -> None:
+    def __init__(
+        self, bars: Progress, totals: Mapping[StageName, int], labels: Mapping[StageName, str]
+    ) -> None:
         self._bars = bars
-        self._tasks = {stage: bars.add_task(stage, total=total) for stage, total in totals.items()}
+        self._labels = labels
+        self._tasks = {stage: bars.add_task(labels[stage], total=total) for stage, total in totals.items()}
 
     def advance(self, stage: StageName, records: int) -> None:
         self._bars.advance(self._tasks[stage], records)
 
     def finish(self, report: ShardReport) -> None:
         if report.rejected:
-            self._bars.console.print(_failures(report), highlight=False)
+            self._bars.console.print(_failures(report, self._labels), highlight=False)
 
 
 class Lines:
     """A line every 30 s, for log files."""
 
-    def __init__(self, totals: Mapping[StageName, int], stream: TextIO) -> None:
+    def __init__(
+        self, totals: Mapping[StageName, int], labels: Mapping[StageName, str], stream: TextIO
+    ) -> None:
         self._totals = totals
+        self._labels = labels
         self._stream = stream
         self._counts: Counter[StageName] = Counter()
         self._started = self._last = time.monotonic()
@@ -99,13 +115,13 @@ class Lines:
 
     def finish(self, report: ShardReport) -> None:
         if report.rejected:
-            print(_failures(report), file=self._stream, flush=True)
+            print(_failures(report, self._labels), file=self._stream, flush=True)
 
     def _state(self, stage: StageName, elapsed_s: float) -> str:
         count, total = self._counts[stage], self._totals[stage]
         rate = count / elapsed_s
         left = f", {(total - count) / rate:.0f} s left" if rate and total > count else ""
-        return f"{stage} {count}/{total} views, {rate:.1f}/s{left}"
+        return f"{self._labels[stage]} {count}/{total} views, {rate:.1f}/s{left}"
 
 
 @dataclass(slots=True)
@@ -120,7 +136,8 @@ class _Sums:
 class Tally:
     """Adds up what was committed."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Mapping[StageName, str]) -> None:
+        self._labels = labels
         self._sums: dict[StageName, _Sums] = {}
         self._started = time.monotonic()
 
@@ -142,7 +159,8 @@ class Tally:
         """
         elapsed_s = max(time.monotonic() - self._started, 1e-9)
         for stage, sums in self._sums.items():
-            line = f"{stage}: {sums.rows} views in {elapsed_s:.1f} s, {sums.rows / elapsed_s:.1f} views/s"
+            speed = f"{sums.rows} views in {elapsed_s:.1f} s, {sums.rows / elapsed_s:.1f} views/s"
+            line = f"{self._labels[stage]}: {speed}"
             if sums.busy_s:
                 line += f"; the device waited for {1 - sums.busy_s / sums.seconds:.0%} of the time"
             yield line
@@ -163,5 +181,5 @@ class Both:
             observer.finish(report)
 
 
-def _failures(report: ShardReport) -> str:
-    return f"{report.stage}: shard {report.shard} committed with {report.rejected} failures"
+def _failures(report: ShardReport, labels: Mapping[StageName, str]) -> str:
+    return f"{labels[report.stage]}: shard {report.shard} committed with {report.rejected} failures"
