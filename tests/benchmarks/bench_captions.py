@@ -38,6 +38,8 @@ from captions.tiny.untrained import cached_untrained_checkpoint
 from mvcap.config import CaptionsConfig
 from mvcap.records import CaptionedView, ObjectRecord, SelectedObject, View
 
+pytestmark = pytest.mark.timeout(3600)
+
 IMAGES = int(os.environ.get("BENCH_IMAGES", "1024"))
 MODEL = os.environ.get("BENCH_MODEL", "untrained")
 BATCH = 64
