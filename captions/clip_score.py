@@ -13,10 +13,10 @@ import transformers
 from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 
+from captions.captioner import Json
 from captions.checkpoints import local_folder, weights_sha256
 from captions.hub import cached_snapshot, download_snapshot, list_accessible_files, model_url
 from captions.quiet import quiet_transformers
-from captions.stage import Json
 from mvcap.errors import ModelUnavailableError
 
 EXAMPLE: Final = "openai/clip-vit-large-patch14"

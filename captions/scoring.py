@@ -7,7 +7,8 @@ from typing import Protocol
 
 from PIL import Image
 
-from captions.stage import Json, decode_image
+from captions.captioner import Json
+from captions.stage import decode_image
 from mvcap.records import CaptionedView, Rejected
 
 

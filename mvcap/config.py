@@ -143,6 +143,8 @@ class CaptionsConfig(Section):
     batch_size: Annotated[int, OPERATIONAL, Field(ge=1)] = 64
     threads: Annotated[int, OPERATIONAL, Field(ge=1)] = 1
     """CPU threads of each captioner; the renderers want the other cores."""
+    decoders: Annotated[int, OPERATIONAL, Field(ge=1)] = 2
+    """Threads of each captioner that decode and resize pictures ahead of it."""
     synonyms: Annotated[Literal["auto", "table", "wordnet"], OPERATIONAL] = "auto"
     """Names that count as a category's: our `table`, or `wordnet` too for what it lacks; `auto` takes WordNet
     where it is installed. What was chosen, with its version, is part of what decides the quality columns."""

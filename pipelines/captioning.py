@@ -10,7 +10,8 @@ from typing import Any, Final, Self
 
 from captions.prompts import is_guided
 from captions.scoring import Scorer, score_captions
-from captions.stage import Captioner, caption_views
+from captions.stage import caption_views
+from captions.timed import TimedCaptioner
 from captions.vocabulary import Vocabulary, WordList, build_vocabulary, choose_words, name_words
 from mvcap import plugins
 from mvcap.commits import CAPTION
@@ -34,14 +35,19 @@ class CaptionWorker:
         backend = plugins.load("captions.backends", config.captions.backend)
         self._scorer = _load_scorer(config.captions.clip)
         _limit_threads(config.captions.threads)
-        self._captioner: Captioner = backend.create(config.captions.options)
+        self._captioner = TimedCaptioner(backend.create(config.captions.options))
 
     @property
     def made_by(self) -> Mapping[str, Any]:
         identity = self._captioner.identity
+        name = f"{identity['backend']}:{identity['model']}"
         judged = {"vocabulary": self._vocabulary.identity} if self._vocabulary else {}
         scored = {"clip": self._scorer.identity} if self._scorer else {}
-        return {"name": f"{identity['backend']}:{identity['model']}", **identity, **judged, **scored}
+        return {"name": name, "prompt": self._config.captions.prompt, **identity, **judged, **scored}
+
+    @property
+    def busy_s(self) -> float:
+        return self._captioner.busy_s
 
     def __call__(self, records: Iterable[View]) -> Iterator[CaptionedView | Rejected]:
         captions = self._config.captions
@@ -50,6 +56,7 @@ class CaptionWorker:
             self._captioner,
             prompt_template=captions.prompt,
             batch_size=captions.batch_size,
+            threads=captions.decoders,
             vocabulary=self._vocabulary,
         )
         if self._scorer is None:
@@ -71,6 +78,7 @@ class NoCaptions:
     """Passes views on, so that rendered shards become data with null captions."""
 
     made_by: Mapping[str, Any] = {}
+    busy_s = None
 
     def __call__(self, records: Iterable[View]) -> Iterator[View]:
         return iter(records)

@@ -1,7 +1,8 @@
 """Shared by all tests: one thread for each library, and small folders of real models."""
 
 import os
-from collections.abc import Callable
+import runpy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,22 @@ f 1 2 4
 f 2 3 4
 f 1 4 3
 """
+
+
+@pytest.fixture
+def openai_server() -> Iterator[Any]:
+    """A server of `tests/doubles/openai_server.py`, whose faults prompts ask for."""
+    with runpy.run_path(str(Path(__file__).with_name("doubles") / "openai_server.py"))["start"]() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def build_llava() -> Callable[..., Path]:
+    """Write the small LLaVA of `tests/doubles/llava.py` to a folder; its captions mean nothing."""
+    build: Callable[..., Path] = runpy.run_path(str(Path(__file__).with_name("doubles") / "llava.py"))[
+        "build"
+    ]
+    return build
 
 
 @pytest.fixture

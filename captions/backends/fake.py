@@ -12,7 +12,7 @@ from typing import Final, Self
 from PIL import Image, ImageStat
 from pydantic import BaseModel, ConfigDict, Field
 
-from captions.stage import Captioner, Json
+from captions.captioner import Captioner, Json
 
 COLOURS: Final = {
     "black": (0, 0, 0),
@@ -60,6 +60,10 @@ class FakeCaptioner:
     def identity(self) -> Mapping[str, Json]:
         options = self._options.model_dump(mode="json", include={"empty_for", "stutter_for"})
         return {"backend": "fake", "model": "mean colour", **options}
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Leave a picture as it is."""
+        return image
 
     def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
         time.sleep(self._options.image_seconds * len(images))

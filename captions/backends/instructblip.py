@@ -4,33 +4,34 @@ The model `untrained` names the small checkpoint of `captions.tiny.untrained`, b
 same code in milliseconds per picture, for demos and tests; its captions mean nothing.
 """
 
-import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-import PIL
-import tokenizers
 import torch
-import transformers
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import GenerationConfig, InstructBlipForConditionalGeneration, InstructBlipProcessor
 
 from captions.batches import ShrinkingBatches
+from captions.beam_cache import beam_cache
+from captions.captioner import Captioner, Json, Picture
 from captions.checkpoints import Checkpoint, check_model, find_checkpoint, weights_sha256
-from captions.quiet import quiet_transformers
-from captions.stage import Captioner, Json
+from captions.loading import (
+    IMAGE_BACKEND,
+    Device,
+    Dtype,
+    choose_device,
+    choose_dtype,
+    device_faults_named,
+    load_model,
+    versions,
+)
 from captions.tiny.untrained import cached_untrained_checkpoint
 from mvcap.errors import ModelUnavailableError
 
 UNTRAINED: Final = "untrained"
-
-IMAGE_BACKEND: Final = "pil"
-"""transformers 5 picks torchvision where it is installed, else Pillow, and the two differ by one grey
-level in 0.4 % of the values (512 to 224 px, measured 2026-11-23). The official script resized with
-Pillow (LAVIS), and Pillow is always there: one backend everywhere."""
 
 PROMPT_TOKENS: Final = 128
 """LAVIS's `max_txt_len`: longer prompts are cut."""
@@ -48,9 +49,8 @@ class Options(BaseModel):
     """Name on the hub, a local folder, or `untrained`."""
     revision: str | None = None
     """Branch, tag or commit on the hub; None is its main branch. The commit is part of the identity."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto` is bfloat16 on a GPU that has it, else float32. T5 overflows in float16."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
     num_beams: int = Field(5, ge=1)
     max_new_tokens: int = Field(32, ge=1)
     """LAVIS calls this `max_length`; transformers' own `max_length` is something else."""
@@ -69,7 +69,7 @@ def check(options: Options) -> None:
     Raises:
         ModelUnavailableError: it cannot, or the device is missing; the message says what to do.
     """
-    _choose_device(options.device)
+    choose_device(options.device)
     if options.model != UNTRAINED:
         check_model(options.model, options.revision)
 
@@ -87,10 +87,11 @@ class InstructBlipCaptioner:
     """A loaded InstructBLIP. In float32 on a CPU a caption depends on nothing but picture and prompt."""
 
     def __init__(self, checkpoint: Checkpoint, options: Options) -> None:
-        self._device = _choose_device(options.device)
-        self._dtype = _choose_dtype(options.dtype, self._device)
+        self._device = choose_device(options.device)
+        self._dtype = choose_dtype(options.dtype, self._device)
         self._processor = _load_processor(checkpoint)
-        self._model: Any = _load_model(checkpoint, self._dtype).to(self._device)
+        model = load_model(InstructBlipForConditionalGeneration, checkpoint, self._dtype)
+        self._model: Any = model.to(self._device)
         first, second = (
             _generation_config(arguments, self._model.config.text_config)
             for arguments in (_generation_arguments(options), _second_arguments(options))
@@ -108,29 +109,56 @@ class InstructBlipCaptioner:
         """Most pictures that the device has been seen to bear; None while memory has sufficed."""
         return self._batches.limit
 
-    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
-        """Write the captions of RGB pictures, in order; halve the batch where memory runs out."""
-        # A single prompt for N pictures would pass the processor and crash in `generate`.
-        return self._batches(list(zip(images, prompts, strict=True)))
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """Resize and normalise an RGB picture: (3, H, W) float32."""
+        pixels: torch.Tensor = self._processor.image_processor(image, return_tensors="pt")["pixel_values"][0]
+        return pixels
 
-    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
+        """Write the captions of pictures, in order; halve the batch where memory runs out."""
+        return self._batches(self._pairs(images, prompts))
+
+    def caption_again(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
         """Write captions that do not loop, have room to end, and say a few words."""
-        return self._second_batches(list(zip(images, prompts, strict=True)))
+        return self._second_batches(self._pairs(images, prompts))
 
-    def _generate(self, generation: Any, batch: Sequence[tuple[Image.Image, str]]) -> list[str]:
-        inputs = self._processor(
-            images=[image for image, _ in batch],
-            text=[prompt for _, prompt in batch],
+    def _pairs(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[tuple[torch.Tensor, str]]:
+        pixels = (image if isinstance(image, torch.Tensor) else self.prepare(image) for image in images)
+        # A single prompt for N pictures would pass the tokenizers and crash in `generate`.
+        return list(zip(pixels, prompts, strict=True))
+
+    def _generate(self, generation: Any, batch: Sequence[tuple[torch.Tensor, str]]) -> list[str]:
+        inputs = self._encode([prompt for _, prompt in batch])
+        inputs["pixel_values"] = torch.stack([pixels for pixels, _ in batch])  # (B, 3, H, W)
+        with device_faults_named(self._device), torch.inference_mode():
+            tokens = self._model.generate(  # (B, T)
+                **{name: tensor.to(self._device) for name, tensor in inputs.items()},
+                generation_config=generation,
+                past_key_values=beam_cache(self._model.config.text_config),
+            )
+        captions = self._processor.batch_decode(tokens, skip_special_tokens=True)
+        return [caption.strip() for caption in captions]
+
+    def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
+        """Tokenize prompts for the T5 and the Q-Former, and put the picture's place before the former.
+
+        The processor does the same where it is given pictures, which `prepare` has processed by then.
+        """
+        queries = self._processor.num_query_tokens
+        encoded = self._processor(
+            text=prompts,
             padding="longest",
             truncation=True,
             # The processor takes the query tokens off this for the T5, and not for the Q-Former.
-            max_length=PROMPT_TOKENS + self._processor.num_query_tokens,
+            max_length=PROMPT_TOKENS + queries,
             return_tensors="pt",
-        ).to(self._device)
-        with torch.inference_mode():
-            tokens = self._model.generate(**inputs, generation_config=generation)  # (B, T)
-        captions = self._processor.batch_decode(tokens, skip_special_tokens=True)
-        return [caption.strip() for caption in captions]
+        )
+        place = torch.full((len(prompts), queries), self._model.config.image_token_index)
+        return {
+            **encoded,
+            "input_ids": torch.cat([place, encoded["input_ids"]], dim=1),  # (B, Q + T)
+            "attention_mask": torch.cat([torch.ones_like(place), encoded["attention_mask"]], dim=1),
+        }
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -156,22 +184,6 @@ def _find(options: Options) -> Checkpoint:
     return find_checkpoint(options.model, options.revision)
 
 
-def _choose_device(name: str) -> torch.device:
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise ModelUnavailableError(
-            "the captioner's device is cuda, but torch sees no GPU; use device=auto or cpu"
-        )
-    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
-
-
-def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
 def _load_processor(checkpoint: Checkpoint) -> Any:
     """Load tokenizers and image processor from the folder alone."""
     load: Any = InstructBlipProcessor.from_pretrained
@@ -184,26 +196,6 @@ def _load_processor(checkpoint: Checkpoint) -> Any:
                 'set "padding_side": "right" in its tokenizer_config.json'
             )
     return processor
-
-
-def _load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """Load the weights, which must be safetensors and complete: transformers fills gaps with noise."""
-    load: Any = InstructBlipForConditionalGeneration.from_pretrained
-    with quiet_transformers():
-        model, report = load(
-            checkpoint.folder,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    if gaps := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
-        raise ModelUnavailableError(
-            f"the model {checkpoint.name} lacks {len(gaps)} weights or has them in another shape, "
-            f"such as {gaps[0]}"
-        )
-    return model.eval()
 
 
 def _generation_arguments(options: Options) -> dict[str, Json]:
@@ -258,11 +250,5 @@ def _identity(
         "prompt_tokens": PROMPT_TOKENS,
         "generation": _generation_arguments(options),
         "second_generation": _second_arguments(options),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "pillow": PIL.__version__,
-        },
+        "versions": versions(),
     }

@@ -47,6 +47,11 @@ class _Facts:
     captions: Mapping[str, Any]
     """Settings that the committed captions were made with."""
 
+    @property
+    def imported(self) -> bool:
+        """Whether the pictures came as they are instead of from a renderer."""
+        return "pictures" in self.render
+
 
 def write_card(
     store: Store,
@@ -134,8 +139,8 @@ def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
     parts = [
         f"# {_text(config.name)}",
         f"{facts.views} views of {facts.objects} objects in {len(facts.categories)} categories, "
-        f"each view with a camera and a caption. Made with mvcap {__version__}, in the manner of MVCap "
-        "(Omniview-Tuning, ECCV 2024).",
+        f"each view with {'a caption' if facts.imported else 'a camera and a caption'}. Made with mvcap "
+        f"{__version__}, in the manner of MVCap (Omniview-Tuning, ECCV 2024).",
         _table(["split", "views"], facts.splits.items()),
         *_warnings(facts),
         "## Use\n\n```python\nfrom datasets import load_dataset\n\n"
@@ -143,7 +148,7 @@ def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
         'print(views[0]["caption"], views[0]["image"])\n```\n\n'
         "`objects.parquet` has a row for each object (category, creator, licence, status), "
         "`failures.parquet` one for each object or view that failed.",
-        f"## Cameras\n\n{CAMERA_CONVENTION}",
+        *([] if facts.imported else [f"## Cameras\n\n{CAMERA_CONVENTION}"]),
         "## How it was made\n\n" + _table(["setting", "value"], _settings(facts)),
         *captions,
         "## Categories\n\n" + _table(["category", "objects"], sorted(facts.categories.items())),
@@ -181,6 +186,17 @@ def _warnings(facts: _Facts) -> Iterable[str]:
 
 
 def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
+    if facts.imported:
+        yield "pictures", "as they came, none rendered"
+        yield "background of transparent ones", facts.render["background"]
+    else:
+        yield from _render_settings(facts)
+    yield "captioner", facts.captioner.get("name", "none")
+    if facts.captioner:
+        yield "prompt", facts.captions.get("prompt")
+
+
+def _render_settings(facts: _Facts) -> Iterable[tuple[str, object]]:
     render = facts.render
     yield "renderer", _renderer(facts.renderer)
     yield "preset, samples", f"{render['preset']}, {render['samples'] or 'as the preset says'}"
@@ -189,9 +205,6 @@ def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
     yield "background", f"{pictures} pictures" if pictures else render["background"]
     yield "resolution", f"{render['resolution']} px"
     yield "cameras", _cameras(render)
-    yield "captioner", facts.captioner.get("name", "none")
-    if facts.captioner:
-        yield "prompt", facts.captions.get("prompt")
     yield "seed", render["seed"]
 
 

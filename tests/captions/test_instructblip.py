@@ -19,7 +19,7 @@ from transformers import InstructBlipForConditionalGeneration, InstructBlipProce
 from captions.backends import instructblip
 from captions.backends.instructblip import InstructBlipCaptioner, Options, check, create
 from captions.checkpoints import weights_sha256
-from mvcap.errors import ModelUnavailableError
+from mvcap.errors import DeviceFaultError, ModelUnavailableError
 
 Pictures = Callable[[int], Image.Image]
 Prompts = Callable[[int], str]
@@ -82,6 +82,34 @@ def test_caption_does_not_depend_on_the_order(
     images, prompts = work
     shuffled = captioner.caption([images[i] for i in order], [prompts[i] for i in order])
     assert shuffled == [captions[i] for i in order]
+
+
+def test_prepared_picture_gives_the_same_caption(
+    captioner: InstructBlipCaptioner, captions: list[str], work: tuple[list[Image.Image], list[str]]
+):
+    images, prompts = work
+    assert captioner.caption([captioner.prepare(image) for image in images[:8]], prompts[:8]) == captions[:8]
+
+
+def test_what_the_model_gets_equals_what_the_official_processor_makes(
+    checkpoint: Path, work: tuple[list[Image.Image], list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    given: dict[str, torch.Tensor] = {}
+    generate = InstructBlipForConditionalGeneration.generate
+
+    def noting_its_inputs(self: object, **inputs: object) -> torch.Tensor:
+        given.update({name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)})
+        return generate(self, **inputs)
+
+    monkeypatch.setattr(InstructBlipForConditionalGeneration, "generate", noting_its_inputs)
+    images, prompts = work[0][:8], [*work[1][:7], "zebra crossing " * 100]
+    caption_with(checkpoint, images, prompts, max_new_tokens=1)
+    processor = InstructBlipProcessor.from_pretrained(checkpoint, backend="pil")
+    options = {"padding": "longest", "truncation": True, "max_length": 128 + processor.num_query_tokens}
+    expected = processor(images=images, text=prompts, return_tensors="pt", **options)
+    assert given.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(given[name], tensor), name
 
 
 def test_captions_depend_on_the_picture(
@@ -239,6 +267,23 @@ def test_batch_that_exceeds_memory_is_halved_and_remembered(
         assert tried[6:] == [2, 1]
         assert isinstance(captioner, InstructBlipCaptioner)
         assert captioner.largest_batch == 2
+
+
+@pytest.mark.parametrize("fault", ["CUDA error: an illegal memory access was encountered", "an odd shape"])
+def test_fault_of_the_device_is_told_from_an_error_of_the_model(
+    captioner: InstructBlipCaptioner,
+    work: tuple[list[Image.Image], list[str]],
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def fail(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError(f"{fault}\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(InstructBlipForConditionalGeneration, "generate", fail)
+    expected = DeviceFaultError if "CUDA" in fault else RuntimeError
+    with pytest.raises(expected, match=fault) as raised:
+        captioner.caption(work[0][:1], work[1][:1])
+    assert isinstance(raised.value, DeviceFaultError) == ("CUDA" in fault)
 
 
 class Trap:

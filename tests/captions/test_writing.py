@@ -6,33 +6,44 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from captions.backends import fake
+from captions.captioner import NoCaption
 from captions.stage import caption_views
+from captions.timed import TimedCaptioner
 from captions.vocabulary import build_vocabulary
-from mvcap.errors import EMPTY_CAPTION
+from mvcap.errors import EMPTY_CAPTION, ERROR
 from mvcap.records import CaptionedView, CaptionQuality, Rejected, View
 
 VOCABULARY = build_vocabulary(["chair", "bed"], "table", Path("/nowhere"))
 SOUND, LOOP = "a red chair here", "a red chair a red chair"
+REFUSAL = NoCaption(ERROR, "the model refused")
 
 
-class Dictated:
+class Unprepared:
+    """What a captioner has that takes pictures as they are."""
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        return image
+
+
+class Dictated(Unprepared):
     """Writes what it was told for each category, first and again; remembers what it was asked."""
 
     identity = {"backend": "dictated", "model": "none"}  # noqa: RUF012
 
-    def __init__(self, first: dict[str, str], again: dict[str, str]) -> None:
+    def __init__(self, first: dict[str, str | NoCaption], again: dict[str, str | NoCaption]) -> None:
         self._first, self._again = first, again
         self.asked_again: list[str] = []
 
-    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str | NoCaption]:
         return [self._first[prompt] for prompt in prompts]
 
-    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str | NoCaption]:
         self.asked_again += prompts
         return [self._again[prompt] for prompt in prompts]
 
 
-class AskedOnce:
+class AskedOnce(Unprepared):
     """A captioner without a second decoding."""
 
     def __init__(self, captions: Sequence[str]) -> None:
@@ -118,3 +129,38 @@ def test_without_a_vocabulary_nothing_is_judged_and_silence_alone_is_asked_again
     loop, silent = write(views("chair", "bed"), captioner, vocabulary=None)
     assert (loop.caption, loop.quality, loop.retried) == (LOOP, None, False)
     assert (silent.caption, silent.retried) == (SOUND, True)
+
+
+def test_a_picture_that_fails_is_rejected_with_its_reason_and_not_asked_again(views):
+    captioner = Dictated({"chair": REFUSAL, "bed": LOOP}, {"bed": "a red bed here"})
+    failed, bed = write(views("chair", "bed"), captioner)
+    assert (failed.reason, failed.message, failed.attempts) == (ERROR, "the model refused", 1)
+    assert bed.caption == "a red bed here"
+    assert captioner.asked_again == ["bed"], "another decoding does not help against a refusal"
+
+
+def test_a_second_attempt_that_fails_leaves_the_first_caption_as_it_was(views):
+    loop, silent = write(
+        views("chair", "bed"), Dictated({"chair": LOOP, "bed": ""}, {"chair": REFUSAL, "bed": REFUSAL})
+    )
+    assert (loop.caption, loop.retried, loop.quality.flags) == (LOOP, False, ("repeats",))
+    assert (silent.reason, silent.attempts) == (EMPTY_CAPTION, 1)
+
+
+def test_the_second_attempt_gets_the_pictures_as_they_were_prepared(views):
+    class Encoding(Dictated):
+        def prepare(self, image: Image.Image) -> str:
+            return f"{image.width} x {image.height}"
+
+        def caption_again(self, images: Sequence[str], prompts: Sequence[str]) -> list[str]:
+            return [f"a red chair of {image}" for image in images]
+
+    (record,) = write(views("chair"), Encoding({"chair": LOOP}, {}))
+    assert record.caption == "a red chair of 4 x 4"
+
+
+def test_time_for_second_captions_is_time_at_work(views):
+    captioner = TimedCaptioner(fake.create(fake.Options(image_seconds=0.02, stutter_for=("chair",))))
+    (record,) = write(views("chair"), captioner)
+    assert record.retried
+    assert captioner.busy_s >= 0.04

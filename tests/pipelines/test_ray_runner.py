@@ -4,13 +4,15 @@ import os
 import signal
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
 
 from mvcap.commits import RENDER
-from mvcap.errors import ModelUnavailableError, UsageError
+from mvcap.errors import DeviceFaultError, ModelUnavailableError, UsageError
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
 from pipelines.runners.local import LocalRunner
@@ -65,6 +67,34 @@ def _kill_one_actor(name: str, out: Path) -> None:
 
 def _is_actor(process: psutil.Process, name: str) -> bool:
     return any(part.startswith(f"ray::{name}") for part in process.cmdline())
+
+
+def test_a_fault_of_a_device_restarts_the_worker_and_blames_nobody(
+    models, fake_config, tmp_path, monkeypatch
+):
+    log = tmp_path / "pids"
+
+    class FaultyAtFirst:
+        made_by: ClassVar[dict[str, str]] = {"name": "faulty"}
+        busy_s = None
+
+        def __call__(self, records):
+            first = not log.exists()
+            with log.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            if first:
+                raise DeviceFaultError("CUDA error: an illegal memory access was encountered")
+            yield from records
+
+    monkeypatch.setattr(
+        "pipelines.captioning.caption_stage",
+        lambda config, settings: Stage("caption", settings, lambda: nullcontext(FaultyAtFirst()), workers=1),
+    )
+    outcome = build(fake_config(models("a")), Request(tmp_path / "out"), ray_runner.RayRunner(), print)
+    assert (outcome.views, outcome.failures) == (3, ())
+    faulty, healthy = log.read_text().split()
+    assert faulty != healthy
+    assert not psutil.pid_exists(int(faulty))
 
 
 def _no_such_model():
