@@ -1,11 +1,14 @@
 """InstructBLIP with a T5, through transformers: the captioner of the paper.
 
-The model `untrained` names the small checkpoint of `captions.tiny.untrained`, built on first use: the
-same code in milliseconds per picture, for demos and tests; its captions mean nothing.
+Two names run the same code in milliseconds per picture. `tiny` is the small trained checkpoint that mvcap
+ships (`captions/tiny/checkpoint`): it names the prompt's category, a colour and a point of view, and knows
+nothing else. `untrained` is one with random weights (`captions.tiny.untrained`), built on first use, whose
+captions mean nothing.
 """
 
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -18,13 +21,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from transformers import GenerationConfig, InstructBlipForConditionalGeneration, InstructBlipProcessor
 
 from captions.batches import ShrinkingBatches
-from captions.checkpoints import Checkpoint, check_model, find_checkpoint, weights_sha256
+from captions.checkpoints import (
+    Checkpoint,
+    check_model,
+    find_checkpoint,
+    require_complete,
+    weights_sha256,
+)
 from captions.quiet import quiet_transformers
 from captions.stage import Captioner, Json
 from captions.tiny.untrained import cached_untrained_checkpoint
 from mvcap.errors import ModelUnavailableError
 
 UNTRAINED: Final = "untrained"
+TINY: Final = "tiny"
+TINY_FOLDER: Final = Path(__file__).resolve().parents[1] / "tiny" / "checkpoint"
 
 IMAGE_BACKEND: Final = "pil"
 """transformers 5 picks torchvision where it is installed, else Pillow, and the two differ by one grey
@@ -41,7 +52,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "Salesforce/instructblip-flan-t5-xl"
-    """Name on the hub, a local folder, or `untrained`."""
+    """Name on the hub, a local folder, `tiny`, or `untrained`."""
     revision: str | None = None
     """Branch, tag or commit on the hub; None is its main branch. The commit is part of the identity."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -66,7 +77,9 @@ def check(options: Options) -> None:
         ModelUnavailableError: it cannot, or the device is missing; the message says what to do.
     """
     _choose_device(options.device)
-    if options.model != UNTRAINED:
+    if options.model == TINY:
+        require_complete(TINY_FOLDER, TINY)
+    elif options.model != UNTRAINED:
         check_model(options.model, options.revision)
 
 
@@ -141,6 +154,9 @@ class InstructBlipCaptioner:
 def _find(options: Options) -> Checkpoint:
     if options.model == UNTRAINED:
         return Checkpoint(cached_untrained_checkpoint(), UNTRAINED, None)
+    if options.model == TINY:
+        require_complete(TINY_FOLDER, TINY)
+        return Checkpoint(TINY_FOLDER, TINY, None)
     return find_checkpoint(options.model, options.revision)
 
 
@@ -229,6 +245,7 @@ def _identity(
         "backend": "instructblip",
         "model": checkpoint.name,
         "untrained": options.model == UNTRAINED,
+        "toy": options.model == TINY,
         "commit": checkpoint.commit,
         "weights_sha256": weights_sha256(checkpoint.folder) if checkpoint.commit is None else None,
         "dtype": str(dtype).removeprefix("torch."),
