@@ -45,6 +45,7 @@ def model_card(
     template = (files("captions.tiny") / "card_template.md").read_text("utf-8")
     return template.format(
         **recipe,
+        total_cpu_minutes=recipe["cpu_minutes"] + recipe["first_round"]["cpu_minutes"],
         categories=len(CATEGORIES),
         unknown=UNKNOWN,
         colours=", ".join(COLOURS),

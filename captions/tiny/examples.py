@@ -93,12 +93,14 @@ def read_examples(
     *,
     chosen: Callable[[str], bool] = lambda uid: True,
     views: int | None = None,
+    recoloured: float = 0.0,
 ) -> Examples:
     """Read finished datasets of views that keep their alpha (`render.image.keep_alpha=true`).
 
     Args:
         chosen: which objects, by their uid.
         views: the first so many of each object in each dataset; None means all.
+        recoloured: share of the views whose colour channels are exchanged, before their colour is measured.
 
     Raises:
         ValueError: there are no such views, or pictures without alpha, whose foreground is not known.
@@ -115,10 +117,15 @@ def read_examples(
             wanted &= pyarrow.dataset.field("view_index") < views
         files = pyarrow.dataset.dataset(dataset / "data", format="parquet")
         rows += files.to_table(columns=COLUMNS, filter=wanted).to_pylist()
-    return examples_from_rows(rows, fronts)
+    return examples_from_rows(rows, fronts, recoloured=recoloured)
 
 
-def examples_from_rows(rows: Iterable[Mapping[str, Any]], fronts_deg: Mapping[str, float | None]) -> Examples:
+def examples_from_rows(
+    rows: Iterable[Mapping[str, Any]],
+    fronts_deg: Mapping[str, float | None],
+    *,
+    recoloured: float = 0.0,
+) -> Examples:
     """Measure the labels of rows as `mvcap.schema` describes them.
 
     Args:
@@ -127,7 +134,7 @@ def examples_from_rows(rows: Iterable[Mapping[str, Any]], fronts_deg: Mapping[st
     rows = sorted(rows, key=lambda row: (row["uid"], row["view_index"]))
     if not rows:
         raise ValueError("there are no views to learn from")
-    pictures = [_decode(row) for row in rows]
+    pictures = [exchange_channels(_decode(row), row["uid"], row["view_index"], recoloured) for row in rows]
     colours, shares = zip(*(dominant_colour(picture) for picture in pictures), strict=True)
     from_front = [_from_front_deg(row, fronts_deg.get(row["uid"])) for row in rows]
     cameras = [(row["elevation_deg"], turn) for row, turn in zip(rows, from_front, strict=True)]
@@ -143,6 +150,17 @@ def examples_from_rows(rows: Iterable[Mapping[str, Any]], fronts_deg: Mapping[st
         elevations_deg=np.array([row["elevation_deg"] for row in rows], np.float32),
         from_front_deg=np.array([np.nan if turn is None else turn for turn in from_front], np.float32),
     )
+
+
+def exchange_channels(rgba: NDArray[np.uint8], uid: str, view_index: int, share: float) -> NDArray[np.uint8]:
+    """Exchange red, green and blue of (H, W, 4) in a `share` of the views, drawn by their names.
+
+    An object then comes in several colours, so that its shape does not give its colour away.
+    """
+    rng = np.random.default_rng([stable_hash(uid), view_index])
+    if rng.random() >= share:
+        return rgba
+    return rgba[..., [*rng.permutation(3), 3]]
 
 
 def _from_front_deg(row: Mapping[str, Any], front_deg: float | None) -> float | None:

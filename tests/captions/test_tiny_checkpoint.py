@@ -93,6 +93,6 @@ def test_card_holds_the_measured_figures_and_the_recipe():
     for name in TARGETS:
         assert f"{FIGURES['captions'][name]:.3f}" in card
     assert verdict(FIGURES["captions"]) in card, "what is not reached is said"
-    assert f"Seed {RECIPE['seed']}, {RECIPE['vision_steps']} steps" in card
+    assert f"seed {RECIPE['seed']}, {RECIPE['vision_steps']} and {RECIPE['steps']} steps" in card
     assert "no substitute for a\nreal captioner" in card
     assert not list(Path(TINY_FOLDER).rglob("*.bin"))

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captions.tiny.architecture import Size, build_processor
+from captions.tiny.architecture import Size, build_processor, save_checkpoint
 from captions.tiny.batches import IGNORED, BatchMaker, jitter
 from captions.tiny.card import verdict
 from captions.tiny.evaluate import score
@@ -162,6 +163,28 @@ def test_training_is_deterministic_lowers_the_loss_and_leaves_the_caller_alone(e
     assert torch.get_num_threads() == threads
     other = train(examples, replace(RECIPE, seed=1))[1].state_dict()
     assert not torch.equal(weights[0]["query_tokens"], other["query_tokens"])
+
+
+def test_second_round_goes_on_from_what_the_first_saved(examples: Examples, tmp_path: Path):
+    processor, model = train(examples, RECIPE)
+    save_checkpoint(tmp_path, processor, model, "")
+    idle = replace(RECIPE, vision_steps=1, steps=1, learning_rate=0.0)
+    again = train(examples, idle, start=tmp_path)[1].state_dict()
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(again[name], weight, msg=name)
+    further = train(examples, RECIPE, start=tmp_path)[1].state_dict()
+    assert not torch.equal(further["query_tokens"], again["query_tokens"])
+
+
+def test_exchanged_channels_change_the_colours_that_are_measured():
+    rows = [synthetic_row(3 * index) for index in range(16)]  # all of them red
+    fronts = {row["uid"]: None for row in rows}
+    plain, recoloured = (examples_from_rows(rows, fronts, recoloured=share) for share in (0.0, 1.0))
+    assert set(plain.colour_words()) == {"red"}
+    assert len(set(recoloured.colour_words())) > 2
+    assert (plain.pixels.mean(axis=3) == recoloured.pixels.mean(axis=3)).all(), "the shapes stay"
+    again = examples_from_rows(rows, fronts, recoloured=1.0)
+    assert np.array_equal(again.pixels, recoloured.pixels)
 
 
 def test_loss_falls(examples: Examples):

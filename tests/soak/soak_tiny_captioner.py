@@ -42,7 +42,9 @@ def views() -> list[Path]:
 
 def test_retraining_gives_the_shipped_checkpoint_again(views: list[Path], tmp_path: Path):
     named = [part for folder in views for part in ("--views", folder)]
-    run(sys.executable, "-m", "captions.tiny.train", *named, "--out", tmp_path / "tiny")
+    train = (sys.executable, "-m", "captions.tiny.train", *named)
+    run(*train, "--out", tmp_path / "first")
+    run(*train, "--start", tmp_path / "first", "--out", tmp_path / "tiny")
     run(sys.executable, "-m", "captions.tiny.evaluate", *named, "--model", tmp_path / "tiny", "--card")
     shipped, retrained = (
         json.loads((folder / "figures.json").read_text()) for folder in (TINY_FOLDER, tmp_path / "tiny")
