@@ -342,12 +342,23 @@ def _build(config: Any, request: Any, runner_name: str, address: str | None) -> 
     if len(outcome.failures) > 10:
         _say(f"... and {len(outcome.failures) - 10} more in failures.parquet")
     if outcome.complete:
+        if outcome.uncaptioned < outcome.views:
+            _say(_sample_captions(request.out))
         _say(
             f"look at  {request.out}/report/sheets/  a contact sheet of every shard\n"
+            f"         {request.out}/report/samples.png  captions under their pictures\n"
             f"         {request.out}/README.md       the dataset card\n"
             f"load it  datasets.load_dataset({str(request.out)!r})"
         )
     raise typer.Exit(PARTIAL if outcome.failures else 0)
+
+
+def _sample_captions(dataset: Path) -> str:
+    from mvcap.report.samples import describe_samples, read_samples
+    from mvcap.storage import Store
+
+    store = Store(dataset)
+    return "some captions:\n" + describe_samples(read_samples(store, store.require_plan()))
 
 
 def _reproduce(dataset: Path, uid: str, view_index: int, file: Path, overrides: list[str] | None) -> NoReturn:

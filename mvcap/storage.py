@@ -73,6 +73,10 @@ class Store:
         return self.root / "report" / "sheets" / f"{Path(shard.file_name).stem}.png"
 
     @property
+    def samples_path(self) -> Path:
+        return self.root / "report" / "samples.png"
+
+    @property
     def objects_path(self) -> Path:
         return self.internal / "objects.parquet"
 

@@ -17,6 +17,7 @@ from mvcap.config import Config
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.report.card import write_card
+from mvcap.report.samples import write_samples
 from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
@@ -88,6 +89,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
         expected = sheets.get(str(path.relative_to(store.root)))
         if not path.exists() or (expected and files.sha256_of(path) != expected):
             write_contact_sheet(store, shard)
+    write_samples(store, plan)
     measured = measure_captions(store, plan)
     _write_objects(store, plan, outcome, measured)
     _write_failures(store, outcome)
@@ -97,7 +99,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
         "commits": commits,
         "control": control,
         "files": _checksums(store, [store.root / name for name in _summaries(measured)]),
-        "sheets": _checksums(store, _sheets(store, plan)),
+        "sheets": _checksums(store, _drawings(store, plan)),
     }
     files.write_json(marker, content)
     return True
@@ -137,14 +139,15 @@ def _intact(store: Store, plan: Plan, written: _Written) -> bool:
     """Tell whether all that was written still stands; a marker without sheets is of an older version."""
     expected = {**written.files, **written.sheets}
     paths = [store.root / name for name in {*SUMMARIES, *written.files}]
-    paths += _sheets(store, plan) if written.sheets else []
+    paths += _drawings(store, plan) if written.sheets else []
     return all(path.exists() for path in paths) and _checksums(store, paths) == expected
 
 
-def _sheets(store: Store, plan: Plan) -> list[Path]:
-    """List the contact sheets: one for each shard that has rows."""
+def _drawings(store: Store, plan: Plan) -> list[Path]:
+    """List the contact sheets, one for each shard that has rows, and the samples."""
     commits = {shard: store.read_commit(CAPTION, shard.index) for shard in plan.shards}
-    return [store.sheet_path(shard) for shard, commit in commits.items() if commit and commit.file]
+    sheets = [store.sheet_path(shard) for shard, commit in commits.items() if commit and commit.file]
+    return [*sheets, store.samples_path] if sheets else []
 
 
 def _checksums(store: Store, paths: Iterable[Path]) -> dict[str, str]:

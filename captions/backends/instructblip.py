@@ -1,11 +1,14 @@
 """InstructBLIP with a T5, through transformers: the captioner of the paper.
 
-The model `untrained` names the small checkpoint of `captions.tiny.untrained`, built on first use: the
-same code in milliseconds per picture, for demos and tests; its captions mean nothing.
+Two names run the same code in milliseconds per picture. `tiny` is the small trained checkpoint that mvcap
+ships (`captions/tiny/checkpoint`): it names the prompt's category, a colour and a point of view, and knows
+nothing else. `untrained` is one with random weights (`captions.tiny.untrained`), built on first use, whose
+captions mean nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -17,7 +20,13 @@ from transformers import GenerationConfig, InstructBlipForConditionalGeneration,
 from captions.batches import ShrinkingBatches
 from captions.beam_cache import beam_cache
 from captions.captioner import Captioner, Json, Picture
-from captions.checkpoints import Checkpoint, check_model, find_checkpoint, weights_sha256
+from captions.checkpoints import (
+    Checkpoint,
+    check_model,
+    find_checkpoint,
+    require_complete,
+    weights_sha256,
+)
 from captions.loading import (
     IMAGE_BACKEND,
     Device,
@@ -32,6 +41,8 @@ from captions.tiny.untrained import cached_untrained_checkpoint
 from mvcap.errors import ModelUnavailableError
 
 UNTRAINED: Final = "untrained"
+TINY: Final = "tiny"
+TINY_FOLDER: Final = Path(__file__).resolve().parents[1] / "tiny" / "checkpoint"
 
 PROMPT_TOKENS: Final = 128
 """LAVIS's `max_txt_len`: longer prompts are cut."""
@@ -46,7 +57,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "Salesforce/instructblip-flan-t5-xl"
-    """Name on the hub, a local folder, or `untrained`."""
+    """Name on the hub, a local folder, `tiny`, or `untrained`."""
     revision: str | None = None
     """Branch, tag or commit on the hub; None is its main branch. The commit is part of the identity."""
     dtype: Dtype = "auto"
@@ -70,7 +81,9 @@ def check(options: Options) -> None:
         ModelUnavailableError: it cannot, or the device is missing; the message says what to do.
     """
     choose_device(options.device)
-    if options.model != UNTRAINED:
+    if options.model == TINY:
+        require_complete(TINY_FOLDER, TINY)
+    elif options.model != UNTRAINED:
         check_model(options.model, options.revision)
 
 
@@ -181,6 +194,9 @@ class InstructBlipCaptioner:
 def _find(options: Options) -> Checkpoint:
     if options.model == UNTRAINED:
         return Checkpoint(cached_untrained_checkpoint(), UNTRAINED, None)
+    if options.model == TINY:
+        require_complete(TINY_FOLDER, TINY)
+        return Checkpoint(TINY_FOLDER, TINY, None)
     return find_checkpoint(options.model, options.revision)
 
 
@@ -242,6 +258,7 @@ def _identity(
         "backend": "instructblip",
         "model": checkpoint.name,
         "untrained": options.model == UNTRAINED,
+        "toy": options.model == TINY,
         "commit": checkpoint.commit,
         "weights_sha256": weights_sha256(checkpoint.folder) if checkpoint.commit is None else None,
         "dtype": str(dtype).removeprefix("torch."),

@@ -178,6 +178,12 @@ def _warnings(facts: _Facts) -> Iterable[str]:
             "> **The captions come from an untrained model.** They are random words that show the pipeline "
             "at work; write real ones with `mvcap caption`."
         )
+    if facts.captioner.get("toy"):
+        yield (
+            "> **The captions come from a toy.** The small model that ships with mvcap repeats the prompt's "
+            "category, adds a colour and a point of view, is right about these as often as its own card "
+            "says, and knows nothing else; write real ones with `mvcap caption`."
+        )
     if facts.uncaptioned:
         some = "The" if facts.uncaptioned == facts.views else f"{facts.uncaptioned} of {facts.views}"
         yield f"> {some} views have no captions yet; `mvcap caption` writes them."

@@ -27,7 +27,8 @@ def finished(models, fake_config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "objects.parquet", "failures.parquet", "report/sheets/*1*.png"]
+    "name",
+    ["README.md", "objects.parquet", "failures.parquet", "report/sheets/*1*.png", "report/samples.png"],
 )
 @pytest.mark.parametrize("damage", ["changed", "missing"])
 def test_what_verify_finds_broken_the_next_run_repairs(finished, name: str, damage: str):
