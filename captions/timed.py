@@ -1,7 +1,7 @@
-"""How long a captioner works, so that a run can say how long its device waited."""
+"""How long captioner and scorer work, so that a run can say how long their device waited."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -9,14 +9,31 @@ from typing import Self
 from PIL import Image
 
 from captions.captioner import Captioner, Json, NoCaption, Picture
+from captions.scoring import Scorer
+
+
+class WorkingTime:
+    """Adds up the time spent inside its blocks: all else is time the device waits."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.seconds = 0.0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        begun = self._clock()
+        try:
+            yield
+        finally:
+            self.seconds += self._clock() - begun
 
 
 class TimedCaptioner:
-    """A captioner that adds up the time it spends on captions: all else is time the device waits."""
+    """A captioner whose time for captions, first and second, is counted."""
 
-    def __init__(self, captioner: Captioner) -> None:
+    def __init__(self, captioner: Captioner, working: WorkingTime) -> None:
         self._captioner = captioner
-        self.busy_s = 0.0
+        self._working = working
 
     @property
     def identity(self) -> Mapping[str, Json]:
@@ -26,22 +43,14 @@ class TimedCaptioner:
         return self._captioner.prepare(image)
 
     def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> Sequence[str | NoCaption]:
-        with self._timed():
+        with self._working.counted():
             return self._captioner.caption(images, prompts)
 
     def caption_again(
         self, images: Sequence[Picture], prompts: Sequence[str]
     ) -> Sequence[str | NoCaption] | None:
-        with self._timed():
+        with self._working.counted():
             return self._captioner.caption_again(images, prompts)
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.busy_s += time.monotonic() - begun
 
     def close(self) -> None:
         self._captioner.close()
@@ -56,3 +65,22 @@ class TimedCaptioner:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class TimedScorer:
+    """A scorer whose time for scores is counted."""
+
+    def __init__(self, scorer: Scorer, working: WorkingTime) -> None:
+        self._scorer = scorer
+        self._working = working
+
+    @property
+    def identity(self) -> Mapping[str, Json]:
+        return self._scorer.identity
+
+    def score(self, images: Sequence[Image.Image], captions: Sequence[str]) -> list[float]:
+        with self._working.counted():
+            return self._scorer.score(images, captions)
+
+    def close(self) -> None:
+        self._scorer.close()

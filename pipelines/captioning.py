@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from captions.prompts import is_guided
 from captions.scoring import Scorer, score_captions
 from captions.stage import caption_views
-from captions.timed import TimedCaptioner
+from captions.timed import TimedCaptioner, TimedScorer, WorkingTime
 from captions.vocabulary import Vocabulary, WordList, build_vocabulary, choose_words, name_words
 from mvcap import plugins
 from mvcap.commits import CAPTION
@@ -33,9 +33,11 @@ class CaptionWorker:
         self._config = config
         self._vocabulary = vocabulary
         backend = plugins.load("captions.backends", config.captions.backend)
-        self._scorer = _load_scorer(config.captions.clip)
+        self._working = WorkingTime()
+        scorer = _load_scorer(config.captions.clip)
+        self._scorer = TimedScorer(scorer, self._working) if scorer else None
         _limit_threads(config.captions.threads)
-        self._captioner = TimedCaptioner(backend.create(config.captions.options))
+        self._captioner = TimedCaptioner(backend.create(config.captions.options), self._working)
 
     @property
     def made_by(self) -> Mapping[str, Any]:
@@ -47,7 +49,7 @@ class CaptionWorker:
 
     @property
     def busy_s(self) -> float:
-        return self._captioner.busy_s
+        return self._working.seconds
 
     def __call__(self, records: Iterable[View]) -> Iterator[CaptionedView | Rejected]:
         captions = self._config.captions

@@ -1,15 +1,16 @@
 """A caption that went wrong is written once more, the better one is kept, and the record says so."""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from captions.backends import fake
 from captions.captioner import NoCaption
+from captions.scoring import score_captions
 from captions.stage import caption_views
-from captions.timed import TimedCaptioner
+from captions.timed import TimedCaptioner, TimedScorer, WorkingTime
 from captions.vocabulary import build_vocabulary
 from mvcap.errors import EMPTY_CAPTION, ERROR
 from mvcap.records import CaptionedView, CaptionQuality, Rejected, View
@@ -159,8 +160,22 @@ def test_the_second_attempt_gets_the_pictures_as_they_were_prepared(views):
     assert record.caption == "a red chair of 4 x 4"
 
 
-def test_time_for_second_captions_is_time_at_work(views):
-    captioner = TimedCaptioner(fake.create(fake.Options(image_seconds=0.02, stutter_for=("chair",))))
-    (record,) = write(views("chair"), captioner)
-    assert record.retried
-    assert captioner.busy_s >= 0.04
+def test_time_for_second_captions_and_for_scores_is_time_at_work(views):
+    class Scorer:
+        identity = {"model": "none"}  # noqa: RUF012
+
+        def score(self, images: Sequence[Image.Image], captions: Sequence[str]) -> list[float]:
+            return [0.5] * len(captions)
+
+        def close(self) -> None: ...
+
+    working = WorkingTime(count().__next__)  # each look at the clock is a second later
+    sound, loop = (
+        TimedCaptioner(Dictated({"chair": first}, {"chair": SOUND}), working) for first in (SOUND, LOOP)
+    )
+    write(views("chair"), sound)
+    assert working.seconds == 1
+    written = write(views("chair"), loop)
+    assert working.seconds == 3
+    (scored,) = score_captions(written, TimedScorer(Scorer(), working), batch_size=1)
+    assert (working.seconds, scored.clip_score) == (4, 0.5)
