@@ -7,13 +7,14 @@ PYTHON := $(VENV)/bin/python
 BASE_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup objects demo check test bench clean
+.PHONY: help setup objects demo check test bench soak clean
 
 help:
 	@echo 'make demo    build data/demo: 66 real objects x 12 views, captioned'
 	@echo 'make test    every test this machine can run'
 	@echo 'make check   ruff, mypy, import-linter and the fast tests'
 	@echo 'make bench   the benchmarks'
+	@echo 'make soak    what takes hours: retrain the small captioner and compare it with the shipped one'
 
 setup: $(VENV)/.installed objects
 
@@ -29,6 +30,7 @@ objects: $(VENV)/.installed
 
 demo: setup
 	$(VENV)/bin/mvcap build-all --config demo --out data/demo
+	$(VENV)/bin/mvcap caption data/demo --control unguided
 
 check: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
@@ -46,6 +48,10 @@ test: setup
 
 bench: setup
 	$(VENV)/bin/pytest -s tests/benchmarks/bench_*.py
+
+# Neither part of `make test` nor of a commit's checks: proves that what is shipped can be made again.
+soak: setup
+	$(VENV)/bin/pytest -s --timeout 0 tests/soak/soak_*.py
 
 clean:
 	rm -rf data dist build .pytest_cache .mypy_cache .ruff_cache

@@ -6,10 +6,12 @@ Nothing here loads a model or reads a pickle.
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from safetensors import SafetensorError, safe_open
 
 from captions.hub import cached_snapshot, download_snapshot, list_accessible_files, model_url
 from mvcap.errors import ModelUnavailableError
@@ -33,6 +35,15 @@ NEEDED_FILES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """What makes a folder a model that a captioner can load."""
+
+    needed_files: Mapping[str, Collection[str]]
+    require_architecture: Callable[[Mapping[str, Any], str], None]
+    """Given `config.json` and the model's name; raises `ModelUnavailableError` for another one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A folder with a complete model."""
 
@@ -43,7 +54,7 @@ class Checkpoint:
     """Commit of the hub's repository; None for a local folder."""
 
 
-def find_checkpoint(model: str, revision: str | None) -> Checkpoint:
+def find_checkpoint(model: str, revision: str | None, kind: Kind | None = None) -> Checkpoint:
     """Return a model's folder, downloading it where it is neither local nor completely cached.
 
     A complete snapshot in the cache is used without asking the hub whether the branch has moved, so
@@ -53,19 +64,22 @@ def find_checkpoint(model: str, revision: str | None) -> Checkpoint:
         ModelUnavailableError: as `check_model` does, or the download failed.
     """
     if folder := local_folder(model):
-        require_complete(folder, model)
+        require_complete(folder, model, kind)
         return Checkpoint(folder, folder.name, None)
-    snapshot = _complete_snapshot(model, revision) or download_snapshot(model, revision)
-    if missing_files(snapshot):
-        check_model(model, revision)  # knows why the hub gave no more
-    require_complete(snapshot, model)
+    snapshot = _complete_snapshot(model, revision, kind) or download_snapshot(model, revision)
+    if missing_files(snapshot, kind):
+        check_model(model, revision, kind=kind)  # knows why the hub gave no more
+    require_complete(snapshot, model, kind)
     return Checkpoint(snapshot, model, snapshot.name)
 
 
-def check_model(model: str, revision: str | None, *, endpoint: str | None = None) -> None:
+def check_model(
+    model: str, revision: str | None, *, kind: Kind | None = None, endpoint: str | None = None
+) -> None:
     """Make sure that a model can be had, in seconds and without downloading or loading its weights.
 
     Args:
+        kind: what it has to be; `INSTRUCTBLIP` where None.
         endpoint: URL of the hub; None means `HF_ENDPOINT`, else the public one.
 
     Raises:
@@ -73,12 +87,12 @@ def check_model(model: str, revision: str | None, *, endpoint: str | None = None
             does not give the model, or not as safetensors. The message says what to do.
     """
     if folder := local_folder(model):
-        require_complete(folder, model)
-    elif snapshot := _complete_snapshot(model, revision):
-        require_complete(snapshot, model)
+        require_complete(folder, model, kind)
+    elif snapshot := _complete_snapshot(model, revision, kind):
+        require_complete(snapshot, model, kind)
     else:
         files = list_accessible_files(model, revision, endpoint=endpoint)
-        if missing := _missing_names(files):
+        if missing := _missing_names(files, kind):
             raise _incomplete(f"repository {model_url(model, endpoint)}", missing, files)
 
 
@@ -98,20 +112,21 @@ def local_folder(model: str) -> Path | None:
     )
 
 
-def require_complete(folder: Path, model: str) -> None:
-    """Raise `ModelUnavailableError` where a folder is not a complete T5-based InstructBLIP checkpoint."""
-    if missing := missing_files(folder):
+def require_complete(folder: Path, model: str, kind: Kind | None = None) -> None:
+    """Raise `ModelUnavailableError` where a folder is not a complete checkpoint of a kind."""
+    if missing := missing_files(folder, kind):
         raise _incomplete(f"model folder {model}", missing, [path.name for path in folder.iterdir()])
     config = _read_json(folder / "config.json")
-    _require_instructblip(config, model)
+    (kind or INSTRUCTBLIP).require_architecture(config, model)
     _require_safetensors(folder, config, model)
+    _require_whole(folder, model)
 
 
-def missing_files(folder: Path) -> list[str]:
+def missing_files(folder: Path, kind: Kind | None = None) -> list[str]:
     """Name the files that a folder lacks, shards of the weights included."""
     names = {path.name for path in folder.glob("*") if path.is_file()}
     names |= {f"{QFORMER_TOKENIZER}/{path.name}" for path in folder.glob(f"{QFORMER_TOKENIZER}/*")}
-    return _missing_names(names) + sorted(_named_shards(folder) - names)
+    return _missing_names(names, kind) + sorted(_named_shards(folder) - names)
 
 
 def weights_sha256(folder: Path) -> str:
@@ -125,13 +140,14 @@ def weights_sha256(folder: Path) -> str:
     return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in digests).encode()).hexdigest()
 
 
-def _complete_snapshot(model: str, revision: str | None) -> Path | None:
+def _complete_snapshot(model: str, revision: str | None, kind: Kind | None) -> Path | None:
     snapshot = cached_snapshot(model, revision)
-    return None if snapshot is None or missing_files(snapshot) else snapshot
+    return None if snapshot is None or missing_files(snapshot, kind) else snapshot
 
 
-def _missing_names(names: Collection[str]) -> list[str]:
-    return [usual for usual, any_of in NEEDED_FILES.items() if any_of.isdisjoint(names)]
+def _missing_names(names: Collection[str], kind: Kind | None) -> list[str]:
+    needed = (kind or INSTRUCTBLIP).needed_files
+    return [usual for usual, any_of in needed.items() if set(any_of).isdisjoint(names)]
 
 
 def _named_shards(folder: Path) -> set[str]:
@@ -151,7 +167,7 @@ def _incomplete(where: str, missing: list[str], names: Collection[str]) -> Model
     )
 
 
-def _require_instructblip(config: dict[str, Any], model: str) -> None:
+def _require_instructblip(config: Mapping[str, Any], model: str) -> None:
     """Refuse other architectures, and language models without an encoder: those need left padding."""
     kind, language_model = config.get("model_type"), (config.get("text_config") or {}).get("model_type")
     if (kind, language_model) != ("instructblip", "t5"):
@@ -159,6 +175,21 @@ def _require_instructblip(config: dict[str, Any], model: str) -> None:
             f"the model {model} is of type {kind!r} with language model {language_model!r}; the captioner "
             f"takes InstructBLIP models with a T5, such as {EXAMPLE}"
         )
+
+
+INSTRUCTBLIP: Final = Kind(NEEDED_FILES, _require_instructblip)
+
+
+def _require_whole(folder: Path, model: str) -> None:
+    """Refuse weights whose file is shorter than its own header says, as an ended copy leaves them."""
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelUnavailableError(
+                f"{path.name} of the model {model} is damaged or cut off ({error}); copy it again"
+            ) from error
 
 
 def _require_safetensors(folder: Path, config: dict[str, Any], model: str) -> None:

@@ -24,7 +24,7 @@ from mvcap.errors import ModelUnavailableError
 
 Answer = TypeVar("Answer")
 
-NEEDED_PATTERNS: Final = ["*.json", "*.safetensors", "*.model", "*.txt"]
+NEEDED_PATTERNS: Final = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 """What is downloaded of a repository: never `pytorch_model*.bin`, which are pickles."""
 
 REQUEST_TIMEOUT_S: Final = 5.0

@@ -1,50 +1,22 @@
 """Caption views: `View` in, `CaptionedView` or `Rejected` out."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from struct import error as StructError
-from types import TracebackType
-from typing import Final, Protocol, Self, TypeAlias
 
 from PIL import Image, ImageOps
 
+from captions.ahead import map_ahead
+from captions.captioner import Captioner
 from captions.prompts import category_prompt
-from mvcap.errors import BAD_ASSET, EMPTY_CAPTION, ERROR, TOO_BIG, Reason
+from captions.vocabulary import Vocabulary
+from captions.writing import STAGE, Task, write_captions
+from mvcap.errors import BAD_ASSET, ERROR, TOO_BIG, Reason
 from mvcap.records import CaptionedView, Rejected, View
-
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-
-STAGE: Final = "caption"
-Input: TypeAlias = tuple[Image.Image, str]
-"""An RGB picture and its prompt."""
-
-
-class Captioner(Protocol):
-    """A loaded model that writes one caption for each picture; closed by `with` or `close()`."""
-
-    @property
-    def identity(self) -> Mapping[str, Json]:
-        """Everything but picture and prompt that the captions depend on, as JSON without machine paths."""
-        ...
-
-    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
-        """Write the captions of RGB pictures, in order; `prompts` is as long as `images`."""
-        ...
-
-    def close(self) -> None:
-        """Free the model's memory; the captioner cannot be used afterwards."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 class UnreadableImageError(Exception):
@@ -61,27 +33,30 @@ def caption_views(
     *,
     prompt_template: str,
     batch_size: int,
+    threads: int = 1,
+    vocabulary: Vocabulary | None = None,
 ) -> Iterator[CaptionedView | Rejected]:
     """Caption every view, in order, with its category as guidance.
 
     Yields exactly one record per input view: a `CaptionedView`, or a `Rejected` where the model wrote
-    nothing (`empty_caption`), the stored bytes are no picture (`bad_asset`, `too_big`) or the category
-    holds no word (`error`). An error of the captioner is not caught here: the runner decides whether to
-    retry the shard.
+    nothing (`empty_caption`) or gave a `NoCaption` (its reason), the stored bytes are no picture
+    (`bad_asset`, `too_big`) or the category holds no word (`error`). An error of the captioner is not
+    caught here: the runner decides whether to retry the shard.
 
     Args:
         prompt_template: see `captions.prompts`.
-        batch_size: pictures per call of the captioner.
+        batch_size: pictures per call of the captioner. Up to as many again are decoded and prepared
+            while it works.
+        threads: how many decode and prepare.
+        vocabulary: judges the captions, so that defective ones are written again; None judges nothing.
     """
-    remaining = iter(views)
-    while batch := list(islice(remaining, batch_size)):
-        inputs = [_input_or_rejection(view, prompt_template) for view in batch]
-        captions = iter(_caption_all(captioner, [one for one in inputs if not isinstance(one, Rejected)]))
-        for view, one in zip(batch, inputs, strict=True):
-            if isinstance(one, Rejected):
-                yield one
-            else:
-                yield _captioned_or_rejection(view, one[1], next(captions))
+    prepare = partial(_task_or_rejection, captioner=captioner, prompt_template=prompt_template)
+    with closing(map_ahead(prepare, views, threads=threads, limit=batch_size)) as prepared:
+        while batch := list(islice(prepared, batch_size)):
+            tasks = [one for one in batch if isinstance(one, Task)]
+            written = iter(write_captions(tasks, captioner, vocabulary))
+            for one in batch:
+                yield next(written) if isinstance(one, Task) else one
 
 
 def decode_image(data: bytes, background: str) -> Image.Image:
@@ -94,26 +69,33 @@ def decode_image(data: bytes, background: str) -> Image.Image:
         UnreadableImageError: no picture, 16 bits or more per channel, or more pixels than
             `PIL.Image.MAX_IMAGE_PIXELS` (Pillow itself only warns up to twice that many).
     """
+    with open_picture(data) as image:
+        if image.mode.startswith(("I", "F")):  # Pillow would clip these to white instead of scaling them
+            message = f"pictures of mode {image.mode} are not supported: store 8 bits"
+            raise UnreadableImageError(BAD_ASSET, message)
+        return _on_background(ImageOps.exif_transpose(image), background)
+
+
+@contextmanager
+def open_picture(data: bytes) -> Iterator[Image.Image]:
+    """Open a picture of a bearable size for what is done inside the block.
+
+    Raises:
+        UnreadableImageError: it has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, or cannot be decoded,
+            which also Pillow's errors inside the block mean.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
     try:
         with Image.open(BytesIO(data)) as image:
-            _refuse_unsafe(image)
-            return _on_background(ImageOps.exif_transpose(image), background)
+            if limit is not None and image.width * image.height > limit:
+                raise UnreadableImageError(
+                    TOO_BIG, f"{image.width} x {image.height} pixels exceed the limit of {limit}"
+                )
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(TOO_BIG, str(error)) from error
     except (OSError, SyntaxError, ValueError, EOFError, StructError) as error:
-        raise UnreadableImageError(BAD_ASSET, f"the stored picture cannot be decoded: {error}") from error
-
-
-def _refuse_unsafe(image: Image.Image) -> None:
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise UnreadableImageError(
-            TOO_BIG, f"{image.width} x {image.height} pixels exceed the limit of {limit}"
-        )
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these to white instead of scaling them
-        raise UnreadableImageError(
-            BAD_ASSET, f"pictures of mode {image.mode} are not supported: store 8 bits"
-        )
+        raise UnreadableImageError(BAD_ASSET, f"the picture cannot be decoded: {error}") from error
 
 
 def _on_background(image: Image.Image, background: str) -> Image.Image:
@@ -125,27 +107,12 @@ def _on_background(image: Image.Image, background: str) -> Image.Image:
     return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
 
 
-def _input_or_rejection(view: View, prompt_template: str) -> Input | Rejected:
+def _task_or_rejection(view: View, captioner: Captioner, prompt_template: str) -> Task | Rejected:
     try:
-        picture = decode_image(view.image, view.background)
-        return picture, category_prompt(prompt_template, view.object.category)
+        prompt = category_prompt(prompt_template, view.object.category)
+        image = decode_image(view.image, view.background)
     except UnreadableImageError as error:
         return Rejected(view.object.uid, STAGE, error.reason, str(error), view.view_index)
     except ValueError as error:  # a category without a word
         return Rejected(view.object.uid, STAGE, ERROR, str(error), view.view_index)
-
-
-def _caption_all(captioner: Captioner, inputs: Sequence[Input]) -> list[str]:
-    """Caption what is left of a batch; nothing left costs no call."""
-    if not inputs:
-        return []
-    captions = captioner.caption([picture for picture, _ in inputs], [prompt for _, prompt in inputs])
-    assert len(captions) == len(inputs), f"{len(captions)} captions for {len(inputs)} pictures"
-    return captions
-
-
-def _captioned_or_rejection(view: View, prompt: str, caption: str) -> CaptionedView | Rejected:
-    if text := caption.strip():
-        return CaptionedView(view, text, prompt)
-    message = f"the captioner wrote nothing for {prompt!r}"
-    return Rejected(view.object.uid, STAGE, EMPTY_CAPTION, message, view.view_index)
+    return Task(view, captioner.prepare(image), prompt)

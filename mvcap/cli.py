@@ -4,13 +4,11 @@ stdout is data, stderr is progress. Exit codes: 0 done, 1 error, 2 wrong usage o
 failed, 130/143 ended by a signal. Heavy imports stand inside the commands, so that `--help` is quick.
 """
 
-import io
 import json
 import os
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,6 +17,8 @@ from rich.markup import escape
 from mvcap import __version__
 from mvcap.errors import MvcapError, UsageError
 from mvcap.signals import Stopped, listen
+from mvcap.slices import parse_slice, slurm_slice
+from mvcap.streams import forgive_readers_that_leave
 
 app = typer.Typer(
     name="mvcap",
@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 
 PARTIAL = 3
+PICTURES_PER_SHARD = 512
+"""Of a folder of pictures, most of which stand for themselves: as much work as some objects' views."""
 
 
 def _path(text: str | Path) -> Path:
@@ -158,13 +160,25 @@ def render(
 @app.command()
 def caption(
     dataset: Annotated[
-        Path, typer.Argument(metavar="DIR", parser=_path, help="A dataset that `mvcap render` made.")
-    ],
+        Path | None, typer.Argument(metavar="DIR", parser=_path, help="A dataset that `mvcap render` made.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="FOLDER", parser=_path, help="Or a folder of pictures, and --out."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", parser=_path, help="The dataset that --images becomes."),
+    ] = None,
     config: Recipe = None,
     shard: Slice = None,
     recaption: Annotated[
         bool, typer.Option("--recaption", help="Replace captions that were made with other settings.")
     ] = False,
+    control: Annotated[
+        str | None,
+        typer.Option("--control", metavar="unguided", help="Measure what guidance does, on a sample."),
+    ] = None,
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
@@ -172,14 +186,58 @@ def caption(
     """Caption a dataset's views. Settings are the dataset's own unless given.
 
     Example: `mvcap caption my_dataset --shard 0/8 --set captions.options.model=/models/instructblip`
+
+    With `--images` and `--out`: caption a folder of pictures into a dataset of its own. A table in it,
+    `metadata.csv`, `.jsonl` or `.parquet`, gives each `file_name` its `category`; without one, the names
+    of its sub-folders do.
+
+    Example: `mvcap caption --images photos --out captioned --shard 0/8`
+
+    In a SLURM array, the task is the slice unless `--shard` names one.
+
+    With `--control unguided`: caption a sample without naming the category, in this process and apart from
+    the dataset's captions, and put on the card how many name it with and without.
+
+    Example: `mvcap caption my_dataset --control unguided --set captions.control_views=500`
     """
     from mvcap.storage import Store
     from pipelines.build_all import Request
     from pipelines.planning import saved_settings
 
-    base = None if config else saved_settings(Store(dataset))
-    request = Request(dataset, render=False, recaption=recaption, part=_part(shard))
-    _build(_configure(config, None, settings, base=base), request, runner, address)
+    if control is not None:
+        beside = {"images": images, "out": out, "config": config, "shard": shard, "address": address}
+        _require_control(control, recaption=recaption, **beside)
+    if (dataset is None) == (images is None) or (images is None) != (out is None):
+        raise UsageError("name the dataset to caption, or --images FOLDER together with --out DIR")
+    if control and dataset:
+        _control(_configure(None, None, settings, base=saved_settings(Store(dataset))), dataset)
+    part = _part(shard) if shard else _slurm_part()
+    if images and out:
+        request = Request(out, recaption=recaption, part=part)
+        configured = _configure_pictures(config, images, settings)
+    else:
+        assert dataset
+        base = None if config else saved_settings(Store(dataset))
+        request = Request(dataset, render=False, recaption=recaption, part=part)
+        configured = _configure(config, None, settings, base=base)
+    _build(configured, request, runner, address)
+
+
+@app.command()
+def export(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=_path, help="A finished dataset.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", parser=_path, help="A new folder.")],
+    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="The layout: mvcap-json.")],
+    settings: Settings = None,
+) -> None:
+    """Write a dataset in another layout. `mvcap-json` is the one in which MVCap was published.
+
+    Example: `mvcap export my_dataset --format mvcap-json --out my_mvcap --set split=train`
+    """
+    from pipelines.exporting import export_dataset
+
+    views = export_dataset(dataset, format_name, out, settings or [])
+    _say(f"wrote {views} views to {out}")
 
 
 @app.command()
@@ -258,6 +316,16 @@ def _configure(
     return build_config(apply_overrides(settings, overrides or []), options_model, captions=captions)
 
 
+def _configure_pictures(recipe: str | None, folder: Path, overrides: list[str] | None) -> Any:
+    """Configure a folder of pictures as the source; what the recipe says of the plan is kept."""
+    from mvcap.recipes import read_recipe
+
+    settings = read_recipe(recipe) if recipe else {}
+    plan = {"objects_per_shard": PICTURES_PER_SHARD, "splits": {"train": 1.0}} | settings.get("plan", {})
+    sources = [{"source": "images", "options": {"path": str(folder)}}]
+    return _configure(None, None, overrides, base=settings | {"plan": plan, "sources": sources})
+
+
 def _build(config: Any, request: Any, runner_name: str, address: str | None) -> NoReturn:
     """Run the pipeline and leave with its exit code."""
     from pipelines.build_all import build
@@ -274,12 +342,23 @@ def _build(config: Any, request: Any, runner_name: str, address: str | None) -> 
     if len(outcome.failures) > 10:
         _say(f"... and {len(outcome.failures) - 10} more in failures.parquet")
     if outcome.complete:
+        if outcome.uncaptioned < outcome.views:
+            _say(_sample_captions(request.out))
         _say(
             f"look at  {request.out}/report/sheets/  a contact sheet of every shard\n"
+            f"         {request.out}/report/samples.png  captions under their pictures\n"
             f"         {request.out}/README.md       the dataset card\n"
             f"load it  datasets.load_dataset({str(request.out)!r})"
         )
     raise typer.Exit(PARTIAL if outcome.failures else 0)
+
+
+def _sample_captions(dataset: Path) -> str:
+    from mvcap.report.samples import describe_samples, read_samples
+    from mvcap.storage import Store
+
+    store = Store(dataset)
+    return "some captions:\n" + describe_samples(read_samples(store, store.require_plan()))
 
 
 def _reproduce(dataset: Path, uid: str, view_index: int, file: Path, overrides: list[str] | None) -> NoReturn:
@@ -296,6 +375,27 @@ def _reproduce(dataset: Path, uid: str, view_index: int, file: Path, overrides: 
     for change in reproduction.changes():
         _say(f"note: {change}")
     raise typer.Exit(0 if reproduction.equal else 1)
+
+
+def _require_control(name: str, **beside: object) -> None:
+    """Refuse an unknown control, and options that would make it compare something else."""
+    if name != "unguided":
+        raise UsageError(f"unknown control {name!r} (valid: unguided)")
+    if given := [f"--{option}" for option, value in beside.items() if value not in (None, False)]:
+        raise UsageError(f"{', '.join(given)}: a control takes the whole dataset as it was captioned")
+
+
+def _control(config: Any, dataset: Path) -> NoReturn:
+    """Compare captions with and without guidance, and leave."""
+    from pipelines.control import make_unguided_control
+
+    figures = make_unguided_control(config, dataset, _say).figures
+    print(
+        f"{figures.guided:.1%} of {figures.views} captions name their category with guidance, "
+        f"{figures.unguided:.1%} without"
+    )
+    _say(f"the card tells it too: {dataset}/README.md")
+    raise typer.Exit(0)
 
 
 def _runner(name: str, address: str | None, config: Any) -> Any:
@@ -317,17 +417,14 @@ def _runner(name: str, address: str | None, config: Any) -> Any:
 
 
 def _part(text: str | None) -> tuple[int, int] | None:
-    """Parse K/N.
+    return None if text is None else parse_slice(text)
 
-    Raises:
-        UsageError: it is not of that form, or K is not below N.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    if not match or int(match[1]) >= int(match[2]):
-        raise UsageError(f"--shard {text} must be K/N with 0 <= K < N, such as 0/8 for the first of eight")
-    return int(match[1]), int(match[2])
+
+def _slurm_part() -> tuple[int, int] | None:
+    """Take the slice from a SLURM array, and say so."""
+    if part := slurm_slice(os.environ):
+        _say(f"slice {part[0]}/{part[1]}, from the SLURM array; --shard would win")
+    return part
 
 
 def _headline(message: str) -> str:
@@ -340,54 +437,10 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-class _Forgiving(io.FileIO):
-    """A descriptor whose readers may leave: what they did not want to read is no error.
-
-    Args:
-        everything: forgive whatever goes wrong, such as a full disk under a log.
-    """
-
-    def __init__(self, descriptor: int, *, everything: bool) -> None:
-        super().__init__(descriptor, "w", closefd=False)
-        self._forgiven = OSError if everything else BrokenPipeError
-
-    def write(self, data: Any) -> int:
-        try:
-            return super().write(data) or 0
-        except self._forgiven:
-            return len(data)
-
-
-def _forgive_readers_that_leave() -> None:
-    """Make stdout and stderr outlive their readers: only the work itself decides about the exit code."""
-    for descriptor in (1, 2):
-        _require_open(descriptor)
-    sys.stdout = _text_stream(_Forgiving(1, everything=False), sys.stdout)
-    sys.stderr = _text_stream(_Forgiving(2, everything=True), sys.stderr)
-
-
-def _require_open(descriptor: int) -> None:
-    """Put /dev/null where a descriptor was closed: the next file to be opened would get its number."""
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        null = os.open(os.devnull, os.O_RDWR)
-        if null != descriptor:
-            os.dup2(null, descriptor)
-            os.close(null)
-
-
-def _text_stream(raw: io.FileIO, former: TextIO | None) -> TextIO:
-    encoding = former.encoding if former else "utf-8"
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=True
-    )
-
-
 def main() -> NoReturn:
     """Run the command line; every way out has its exit code."""
     listen()
-    _forgive_readers_that_leave()
+    forgive_readers_that_leave()
     try:
         app(standalone_mode=True)
     except MvcapError as error:

@@ -133,6 +133,15 @@ class RenderConfig(Section):
         return self
 
 
+class ClipConfig(Section):
+    """A CLIP that scores captions by their pictures; off by default."""
+
+    model: str | None = None
+    """Name on the hub, or a local folder; no scores where null."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; None is its main branch."""
+
+
 class CaptionsConfig(Section):
     """Which captioner writes, and what it is asked."""
 
@@ -144,6 +153,16 @@ class CaptionsConfig(Section):
     batch_size: Annotated[int, OPERATIONAL, Field(ge=1)] = 64
     threads: Annotated[int, OPERATIONAL, Field(ge=1)] = 1
     """CPU threads of each captioner; the renderers want the other cores."""
+    decoders: Annotated[int, OPERATIONAL, Field(ge=1)] = 2
+    """Threads of each captioner that decode and resize pictures ahead of it."""
+    synonyms: Annotated[Literal["auto", "table", "wordnet"], OPERATIONAL] = "auto"
+    """Names that count as a category's: our `table`, or `wordnet` too for what it lacks; `auto` takes WordNet
+    where it is installed. What was chosen, with its version, is part of what decides the quality columns."""
+    control_views: Annotated[int, OPERATIONAL, Field(ge=1)] = 200
+    """Views that `mvcap caption DIR --control unguided` captions without their category."""
+    wordnet: Annotated[str, OPERATIONAL] = "/usr/share/wordnet"
+    """Folder of WordNet's files; Debian's `wordnet-base` puts them there."""
+    clip: ClipConfig = ClipConfig()
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
 
 

@@ -16,6 +16,7 @@ MvcapError                       exit 1
 ├── DiskFullError                the dataset's disk has no room left
 ├── NothingSurvivedError         every object was rejected
 └── InfrastructureError          workers keep dying for reasons no object explains
+    └── DeviceFaultError         a GPU failed, and its process can use it no more
 """
 
 from collections.abc import Mapping, Sequence
@@ -144,6 +145,10 @@ class NothingSurvivedError(MvcapError):
 
 class InfrastructureError(MvcapError):
     """Workers keep dying without an object to blame."""
+
+
+class DeviceFaultError(InfrastructureError):
+    """A GPU reported a fault, after which no call of the same process can be trusted."""
 
 
 def did_you_mean(name: str, valid: Sequence[str]) -> str:

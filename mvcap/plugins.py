@@ -13,7 +13,10 @@ from pydantic import BaseModel
 
 from mvcap.errors import MissingExtraError, UnknownNameError
 
-EXTRAS = {"bpy": "blender", "torch": "captions", "transformers": "captions", "open_clip": "train"}
+EXTRAS = {
+    **{"bpy": "blender", "torch": "captions", "transformers": "captions", "open_clip": "train"},
+    "openai": "openai",
+}
 """Which `pip install 'mvcap[...]'` brings a module that a plugin may miss."""
 
 

@@ -1,5 +1,6 @@
 """Read a configuration: recipes, `--set a.b=c`, and all problems reported at once."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,9 @@ from mvcap.errors import ConfigError, MvcapError, UnknownNameError, UsageError, 
 
 MERGE_TAG = "tag:yaml.org,2002:merge"
 """Of the key `<<`, which takes the settings of another mapping."""
+
+SECRET_NAMES = re.compile(r"key|token|secret|password|url")
+"""Settings whose refused values are not repeated: someone may have pasted a secret there."""
 
 PLUGIN_KEYS = ("backend", "source")
 """Settings that name a plugin, whose own `options` stand beside them."""
@@ -189,7 +193,8 @@ def _problem_lines(error: ValidationError, model: type[BaseModel], prefix: str =
             nearest = did_you_mean(str(problem["loc"][-1]), valid)
             yield f"{where}: unknown key{nearest} (valid: {', '.join(valid)})"
         else:
-            yield f"{where}: {problem['msg']} (got {problem['input']!r})"
+            got = "***" if SECRET_NAMES.search(where) else repr(problem["input"])
+            yield f"{where}: {problem['msg']} (got {got})"
 
 
 def _field_names(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:

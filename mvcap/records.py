@@ -20,6 +20,9 @@ ExtraName = Literal["mask", "depth", "normals"]
 CameraLaw = Literal["hemisphere", "angle", "ring", "hammersley"]
 """How the viewpoints of an object are spread: see `render.cameras.draw_viewpoints`."""
 
+CategoryMatch = Literal["exact", "plural", "synonym"]
+"""How a caption names a category: by its own words, in the other number, or by another name for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectRecord:
@@ -158,12 +161,30 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptionQuality:
+    """What the words of a caption show without its picture: see `captions.quality`."""
+
+    category_match: CategoryMatch | None
+    """How the caption names its category; None where it does not."""
+    other_category: str | None
+    """The dataset's category that is named instead; None where the own one is, or none at all."""
+    flags: tuple[str, ...]
+    """Defects, such as `repeats`, sorted; empty where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaptionedView:
     """A view and the caption a model wrote for it."""
 
     view: View
     caption: str
     prompt: str
+    quality: CaptionQuality | None = None
+    """None where nothing was judged."""
+    retried: bool = False
+    """The first caption had a defect, and the better of two is this."""
+    clip_score: float | None = None
+    """Cosine in [-1, 1] of picture and caption; None where it was not asked for."""
 
     @property
     def key(self) -> Key:

@@ -17,8 +17,8 @@ from mvcap.errors import CorruptDatasetError
 from mvcap.records import Camera, CaptionedView, Extras, ObjectRecord, Rejected, SelectedObject, View
 
 SCHEMA_VERSION = 3
-"""2 added `flags`, `asset_sha256` and `renderer`, 3 what is known of model files to the objects,
-and `mask`, `depth`, `depth_scale` and `normals` to the views. What an older version left is null."""
+"""2 added `flags`, `asset_sha256` and `renderer`; 3 what is known of a caption's quality and of model files,
+and `mask`, `depth`, `depth_scale` and `normals`. What an older version left is null."""
 
 CAMERA_CONVENTION = (
     "World: +Z up, right-handed; the object is normalised to the unit cube at the origin. "
@@ -36,6 +36,8 @@ NORMALS = (
     "8 bits: x, y, z of the normal at the pixel's centre in the world, -1 at 0 and 1 at 255; black where "
     "nothing is, null unless asked for"
 )
+CAPTION_FLAGS = "cut, echoes_prompt, render_artefact, repeats, too_short; null: the caption was not judged"
+AGREEMENT = "of its captions that name a {0}, the share that names the commonest; null: fewer than two do"
 BACKGROUND = "colour behind the object, where alpha is composited on it; or the picture's file name"
 HIDDEN_COLOUR = "#000000"
 """Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
@@ -61,6 +63,11 @@ VIEW_COLUMNS = [
     _column("caption", pa.string(), True, "null until captioned"),
     _column("prompt", pa.string()),
     _column("captioner", pa.string(), True, "who wrote the caption; the commit records hold every detail"),
+    _column("category_match", pa.string(), True, "exact, plural or synonym; null: it is not named"),
+    _column("other_category", pa.string(), True, "category of the dataset that the caption names instead"),
+    _column("caption_flags", FLAGS, True, CAPTION_FLAGS),
+    _column("caption_retried", pa.bool_(), True, "the better of two: the first attempt had a defect"),
+    _column("clip_score", pa.float32(), True, "cosine of picture and caption, where it was asked for"),
     _column("background", pa.string(), False, BACKGROUND),
     _column("azimuth_deg", pa.float32(), True, CAMERA_CONVENTION),
     _column("elevation_deg", pa.float32(), True, CAMERA_CONVENTION),
@@ -114,6 +121,10 @@ OBJECT_COLUMNS = [
     _column("reason", pa.string(), True, "why the object, or one of its views, failed"),
     _column("views", pa.int32(), False, "rows of this object in the data"),
     *ASSET_COLUMNS,
+    _column("category_named", pa.float32(), True, "share of its captions that name its category"),
+    _column("category_agreement", pa.float32(), True, AGREEMENT.format("category")),
+    _column("colour_agreement", pa.float32(), True, AGREEMENT.format("colour")),
+    _column("identical_captions", pa.float32(), True, "share that another of its views has too"),
     _column("license", pa.string()),
     _column("creator", pa.string()),
     _column("source_url", pa.string()),
@@ -128,6 +139,15 @@ FAILURE_COLUMNS = [
     _column("signal", pa.string()),
     _column("message", pa.string(), False),
     _column("log_tail", pa.string()),
+]
+
+SCORE_COLUMNS = [
+    _column("uid", pa.string(), False),
+    _column("view_index", pa.int32(), False),
+    _column("category", pa.string(), False),
+    _column("elevation_bin", pa.string(), False, "degrees, or unknown"),
+    _column("clip_score", pa.float32(), False, "cosine of picture and caption"),
+    _column("clip_percentile", pa.float32(), False, "[0, 100], within category and elevation bin"),
 ]
 
 PLANNED_COLUMNS = [
@@ -168,6 +188,7 @@ def _schema(columns: list[pa.Field]) -> pa.Schema:
 VIEW_SCHEMA = _schema(VIEW_COLUMNS)
 OBJECT_SCHEMA = _schema(OBJECT_COLUMNS)
 FAILURE_SCHEMA = _schema(FAILURE_COLUMNS)
+SCORE_SCHEMA = _schema(SCORE_COLUMNS)
 PLANNED_SCHEMA = _schema(PLANNED_COLUMNS)
 """What a worker needs to know of each planned object; kept inside `_mvcap/`."""
 
@@ -238,9 +259,19 @@ def _extras_from_row(row: Mapping[str, Any]) -> Extras | None:
     return Extras(**pictures, depth_scale=row.get("depth_scale")) if any(pictures.values()) else None
 
 
-def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, str]:
+def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, Any]:
     """Return the columns that captioning adds to a view's row."""
-    return {"caption": captioned.caption, "prompt": captioned.prompt, "captioner": captioner}
+    quality = captioned.quality
+    return {
+        "caption": captioned.caption,
+        "prompt": captioned.prompt,
+        "captioner": captioner,
+        "category_match": quality.category_match if quality else None,
+        "other_category": quality.other_category if quality else None,
+        "caption_flags": list(quality.flags) if quality else None,
+        "caption_retried": captioned.retried,
+        "clip_score": captioned.clip_score,
+    }
 
 
 def view_from_row(row: Mapping[str, Any], item: SelectedObject) -> View:

@@ -73,6 +73,10 @@ class Store:
         return self.root / "report" / "sheets" / f"{Path(shard.file_name).stem}.png"
 
     @property
+    def samples_path(self) -> Path:
+        return self.root / "report" / "samples.png"
+
+    @property
     def objects_path(self) -> Path:
         return self.internal / "objects.parquet"
 
@@ -310,8 +314,9 @@ class Store:
 
     def clear_attempts(self) -> None:
         """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
-        for path in self.attempts.glob(f"{files.TEMPORARY}*"):
-            path.unlink(missing_ok=True)
+        for folder in (self.attempts, self.root, self.root / "report" / "sheets"):
+            for path in folder.glob(f"{files.TEMPORARY}*"):
+                path.unlink(missing_ok=True)
         for path in self.views.glob("*.parquet"):
             if not path.stem.isdecimal():
                 continue  # none of ours: `verify` lists it

@@ -23,7 +23,7 @@ from mvcap.locks import dataset_lock
 from mvcap.plan import Plan, Shard
 from mvcap.storage import Store
 
-KNOWN_FILES = frozenset({"README.md", "objects.parquet", "failures.parquet"})
+KNOWN_FILES = frozenset({"README.md", "objects.parquet", "failures.parquet", "caption_scores.parquet"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:
 
 def _foreign_files(store: Store, plan: Plan) -> Iterator[Problem]:
     """List what no commit and no build put there."""
-    known = {store.root / name for name in KNOWN_FILES}
+    known = {store.root / name for name in KNOWN_FILES} | {store.samples_path}
     for shard in plan.shards:
         known |= {store.sheet_path(shard), store.target(RENDER, shard)}
         if (commit := store.read_commit(CAPTION, shard.index)) and commit.file:

@@ -11,7 +11,7 @@ from mvcap.errors import NothingSurvivedError
 from mvcap.locks import Announce, Part, choosing, dataset_lock
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
-from pipelines import captioning, rendering
+from pipelines import captioning, importing, rendering
 from pipelines.finish import Outcome, finish, survey
 from pipelines.ledger import Ledger
 from pipelines.planning import (
@@ -75,8 +75,10 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
             with choosing(store.internal):
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
                 _record(config, store, listing, request, work, announce)
-            _run(config, store, work.plan, work.steps, work.todo, runner)
+            _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner)
         else:
+            if request.part is None:
+                store.clear_attempts()
             _restore(config, store, listing, work)
         plan = store.require_plan()  # another slice may have added objects
         outcome = survey(store, plan)
@@ -159,7 +161,10 @@ def _say_what_is_missing(store: Store, plan: Plan, request: Request, say: Callab
 
 def _steps(config: Config, request: Request) -> list[Step]:
     steps = []
-    if request.render:
+    if request.render and importing.gives_pictures(config):
+        settings = importing.import_settings(config)
+        steps.append(Step(importing.import_stage(config, settings_hash(settings)), settings))
+    elif request.render:
         settings = rendering.render_settings(config)
         steps.append(Step(rendering.render_stage(config, settings_hash(settings)), settings))
     if request.caption:
@@ -204,28 +209,47 @@ def _check_tools(config: Config, request: Request, todo: Mapping[StageName, list
     """Find out what is missing before the first picture is rendered."""
     if request.caption and todo[CAPTION]:
         captioning.check_captioner(config)
-    if todo.get(RENDER):
+    if todo.get(RENDER) and not importing.gives_pictures(config):
         rendering.check_renderer(config)
+
+
+def _knowing_categories(config: Config, store: Store, work: _Work) -> list[Stage[Any, Any]]:
+    """Tell the captioners all the plan's categories: what a caption names must not depend on its shard."""
+    stages = [step.stage for step in work.steps]
+    if work.todo[CAPTION] and stages[-1].settings != UNCAPTIONED:
+        vocabulary = captioning.dataset_vocabulary(config, {item.category for item in store.read_objects()})
+        stages[-1] = captioning.caption_stage(config, stages[-1].settings, vocabulary)
+    return stages
 
 
 def _run(
     config: Config,
     store: Store,
     plan: Plan,
-    steps: list[Step],
+    stages: list[Stage[Any, Any]],
     todo: Mapping[StageName, list[int]],
     runner: Runner,
 ) -> None:
-    totals = {name: _expected_views(config, store, plan, indices) for name, indices in todo.items()}
+    views_of = _views_to_come(config, todo)
+    totals = {name: _expected_views(views_of, store, plan, indices) for name, indices in todo.items()}
     ledger = Ledger(todo, in_flight=config.run.shards_in_flight or DEFAULT_IN_FLIGHT)
-    with observing(totals) as observer:
-        runner.run([step.stage for step in steps], store.root, ledger, observer)
+    labels = {RENDER: importing.STAGE} if importing.gives_pictures(config) else {}
+    with observing(totals, labels=labels) as observer:
+        runner.run(stages, store.root, ledger, observer)
 
 
-def _expected_views(config: Config, store: Store, plan: Plan, indices: list[int]) -> int:
-    """Count the views of shards: exactly where they are rendered, as configured where not."""
+def _views_to_come(config: Config, todo: Mapping[StageName, list[int]]) -> Callable[[str], int]:
+    """Tell how many views an object is to have, if all goes well."""
+    if todo.get(RENDER) and importing.gives_pictures(config):
+        pictures = {uid: len(files) for uid, files in importing.list_pictures(config).items()}
+        return lambda uid: pictures.get(uid, 1)
+    return lambda uid: config.render.views
+
+
+def _expected_views(views_of: Callable[[str], int], store: Store, plan: Plan, indices: list[int]) -> int:
+    """Count the views of shards: exactly where they are there, as expected where not."""
     commits = {index: store.read_commit(RENDER, index) for index in indices}
     return sum(
-        commit.rows if (commit := commits[index]) else len(plan.shards[index].uids) * config.render.views
+        commit.rows if (commit := commits[index]) else sum(map(views_of, plan.shards[index].uids))
         for index in indices
     )

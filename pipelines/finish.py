@@ -6,7 +6,8 @@ Everything here follows from the plan and the commit records; a finished dataset
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,18 @@ from mvcap.config import Config
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.report.card import write_card
+from mvcap.report.samples import write_samples
 from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
+from pipelines.control_table import control_path, read_figures
+from pipelines.measuring import Measured, measure_captions, score_rows
 
 SUMMARIES = ("README.md", "objects.parquet", "failures.parquet")
+SCORES = "caption_scores.parquet"
+"""Written only where a CLIP scored the captions."""
+ROWS_PER_GROUP = 50_000
+"""Of the scores, which are narrow and read as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +80,26 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     What is missing, or is not what was written last, is written anew.
     """
     marker = store.internal / "finished.json"
-    written, commits = _read_marker(marker), store.digest(plan)
+    written, commits, control = _read_marker(marker), store.digest(plan), _control_checksum(store)
     sheets = written.sheets if written.commits == commits else {}
-    if written.commits == commits and _intact(store, plan, written):
+    if (written.commits, written.control) == (commits, control) and _intact(store, plan, written):
         return False
     for shard in plan.shards:
         path = store.sheet_path(shard)
         expected = sheets.get(str(path.relative_to(store.root)))
         if not path.exists() or (expected and files.sha256_of(path) != expected):
             write_contact_sheet(store, shard)
-    _write_objects(store, plan, outcome)
+    write_samples(store, plan)
+    measured = measure_captions(store, plan)
+    _write_objects(store, plan, outcome, measured)
     _write_failures(store, outcome)
-    write_card(store, plan, config)
+    _write_scores(store, plan, measured)
+    write_card(store, plan, config, measured.figures, read_figures(store, plan))
     content = {
         "commits": commits,
-        "files": _checksums(store, [store.root / name for name in SUMMARIES]),
-        "sheets": _checksums(store, _sheets(store, plan)),
+        "control": control,
+        "files": _checksums(store, [store.root / name for name in _summaries(measured)]),
+        "sheets": _checksums(store, _drawings(store, plan)),
     }
     files.write_json(marker, content)
     return True
@@ -98,6 +110,8 @@ class _Written:
     """What was written last, and for which state of the commits."""
 
     commits: str | None = None
+    control: str | None = None
+    """Checksum of the captions without guidance that the card compares with; None where there are none."""
     files: Mapping[str, str] = field(default_factory=dict)
     sheets: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,26 +120,56 @@ def _read_marker(marker: Path) -> _Written:
     """Read what was written last; nothing where that cannot be told."""
     try:
         content = json.loads(marker.read_bytes())
-        return _Written(str(content["commits"]), dict(content["files"]), dict(content.get("sheets", {})))
+        return _Written(
+            str(content["commits"]),
+            content.get("control"),
+            dict(content["files"]),
+            dict(content.get("sheets", {})),
+        )
     except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         return _Written()
+
+
+def _control_checksum(store: Store) -> str | None:
+    path = control_path(store)
+    return files.sha256_of(path) if path.exists() else None
 
 
 def _intact(store: Store, plan: Plan, written: _Written) -> bool:
     """Tell whether all that was written still stands; a marker without sheets is of an older version."""
     expected = {**written.files, **written.sheets}
-    paths = [store.root / name for name in SUMMARIES] + (_sheets(store, plan) if written.sheets else [])
+    paths = [store.root / name for name in {*SUMMARIES, *written.files}]
+    paths += _drawings(store, plan) if written.sheets else []
     return all(path.exists() for path in paths) and _checksums(store, paths) == expected
 
 
-def _sheets(store: Store, plan: Plan) -> list[Path]:
-    """List the contact sheets: one for each shard that has rows."""
+def _drawings(store: Store, plan: Plan) -> list[Path]:
+    """List the contact sheets, one for each shard that has rows, and the samples."""
     commits = {shard: store.read_commit(CAPTION, shard.index) for shard in plan.shards}
-    return [store.sheet_path(shard) for shard, commit in commits.items() if commit and commit.file]
+    sheets = [store.sheet_path(shard) for shard, commit in commits.items() if commit and commit.file]
+    return [*sheets, store.samples_path] if sheets else []
 
 
 def _checksums(store: Store, paths: Iterable[Path]) -> dict[str, str]:
     return {str(path.relative_to(store.root)): files.sha256_of(path) for path in paths}
+
+
+def _summaries(measured: Measured) -> list[str]:
+    return [*SUMMARIES, SCORES] if measured.scores else [*SUMMARIES]
+
+
+def _write_scores(store: Store, plan: Plan, measured: Measured) -> None:
+    """Write where each score stands among like views; remove what an earlier CLIP said."""
+    if not measured.scores:
+        (store.root / SCORES).unlink(missing_ok=True)
+        return
+    with (
+        files.staged(store.root / SCORES) as path,
+        TableWriter(path, schema.SCORE_SCHEMA) as writer,
+    ):
+        rows = score_rows(store, plan, measured.scores)
+        while group := list(islice(rows, ROWS_PER_GROUP)):
+            writer.write(group)
 
 
 def _write_failures(store: Store, outcome: Outcome) -> None:
@@ -136,7 +180,7 @@ def _write_failures(store: Store, outcome: Outcome) -> None:
         writer.write([schema.failure_row(rejected) for rejected in outcome.failures])
 
 
-def _write_objects(store: Store, plan: Plan, outcome: Outcome) -> None:
+def _write_objects(store: Store, plan: Plan, outcome: Outcome, measured: Measured) -> None:
     reasons = _reason_of_each(outcome.failures)
     objects = {item.uid: item for item in store.read_objects()}
     with (
@@ -149,6 +193,7 @@ def _write_objects(store: Store, plan: Plan, outcome: Outcome) -> None:
                 [
                     _object_row(objects[uid], commits, reasons.get(uid))
                     | {"split": shard.split, "shard": shard.index}
+                    | (asdict(measured.objects[uid]) if uid in measured.objects else {})
                     for uid in shard.uids
                 ]
             )

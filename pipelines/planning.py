@@ -172,16 +172,19 @@ def refuse_changed_settings(
         commit = store.read_commit(stage, shard.index)
         if commit and commit.settings not in fine:
             changed = difference(store.settings(stage, commit.settings), settings)
-            raise ConfigChangedError(stage, changed, _schema_advice(changed) or advice)
+            raise ConfigChangedError(stage, changed, _schema_advice(stage, changed) or advice)
 
 
-def _schema_advice(changed: Mapping[str, tuple[Any, Any]]) -> str | None:
+def _schema_advice(stage: StageName, changed: Mapping[str, tuple[Any, Any]]) -> str | None:
     """Advise where no setting can be set back, because the version of mvcap decides."""
     if "schema" not in changed:
         return None
     then, now = changed["schema"]
+    anew = "build into another folder with --out"
+    if stage == CAPTION:
+        anew = "write all captions anew with `mvcap caption DIR --recaption`"
     return (
-        f"This mvcap writes schema {now}, which no setting changes: build into another folder with --out, "
+        f"This mvcap writes schema {now}, which no setting changes: {anew}, "
         f"or go on with the mvcap that wrote schema {then}."
     )
 

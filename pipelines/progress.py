@@ -1,10 +1,12 @@
-"""Show how far a run is: a bar on a terminal, a line every 30 s elsewhere; always on stderr."""
+"""Show how far a run is: a bar on a terminal, a line every 30 s elsewhere, and a summary; on stderr."""
 
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TextIO
 
 from rich.console import Console
@@ -19,21 +21,41 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mvcap.commits import StageName
+from mvcap.commits import CAPTION, StageName
 from pipelines.stages import Observer, ShardReport
 
 LINE_EVERY_S = 30.0
 
 
 @contextmanager
-def observing(totals: Mapping[StageName, int], stream: TextIO = sys.stderr) -> Iterator[Observer]:
-    """Give an observer for a run.
+def observing(
+    totals: Mapping[StageName, int],
+    stream: TextIO = sys.stderr,
+    *,
+    labels: Mapping[StageName, str] = MappingProxyType({}),
+) -> Iterator[Observer]:
+    """Give an observer for a run, and sum the run up at its end, whatever ended it.
 
     Args:
         totals: views that each stage still has to do, as far as one can know.
+        labels: what to call stages, where not by their names.
     """
+    named = {stage: labels.get(stage, stage) for stage in totals}
+    tally = Tally(named)
+    try:
+        with _showing(totals, named, stream) as display:
+            yield Both(display, tally)
+    finally:
+        for line in tally.summary():
+            print(line, file=stream, flush=True)
+
+
+@contextmanager
+def _showing(
+    totals: Mapping[StageName, int], labels: Mapping[StageName, str], stream: TextIO
+) -> Iterator[Observer]:
     if not stream.isatty():
-        yield Lines(totals, stream)
+        yield Lines(totals, labels, stream)
         return
     columns = (
         TextColumn("{task.description:>8}"),
@@ -43,7 +65,7 @@ def observing(totals: Mapping[StageName, int], stream: TextIO = sys.stderr) -> I
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=Console(file=stream)) as bars:
-        yield Bars(bars, totals)
+        yield Bars(bars, totals, labels)
 
 
 class _RateColumn(ProgressColumn):
@@ -56,23 +78,29 @@ class _RateColumn(ProgressColumn):
 class Bars:
     """A bar for each stage."""
 
-    def __init__(self, bars: Progress, totals: Mapping[StageName, int]) -> None:
+    def __init__(
+        self, bars: Progress, totals: Mapping[StageName, int], labels: Mapping[StageName, str]
+    ) -> None:
         self._bars = bars
-        self._tasks = {stage: bars.add_task(stage, total=total) for stage, total in totals.items()}
+        self._labels = labels
+        self._tasks = {stage: bars.add_task(labels[stage], total=total) for stage, total in totals.items()}
 
     def advance(self, stage: StageName, records: int) -> None:
         self._bars.advance(self._tasks[stage], records)
 
     def finish(self, report: ShardReport) -> None:
         if report.rejected:
-            self._bars.console.print(_failures(report), highlight=False)
+            self._bars.console.print(_failures(report, self._labels), highlight=False)
 
 
 class Lines:
     """A line every 30 s, for log files."""
 
-    def __init__(self, totals: Mapping[StageName, int], stream: TextIO) -> None:
+    def __init__(
+        self, totals: Mapping[StageName, int], labels: Mapping[StageName, str], stream: TextIO
+    ) -> None:
         self._totals = totals
+        self._labels = labels
         self._stream = stream
         self._counts: Counter[StageName] = Counter()
         self._started = self._last = time.monotonic()
@@ -87,14 +115,71 @@ class Lines:
 
     def finish(self, report: ShardReport) -> None:
         if report.rejected:
-            print(_failures(report), file=self._stream, flush=True)
+            print(_failures(report, self._labels), file=self._stream, flush=True)
 
     def _state(self, stage: StageName, elapsed_s: float) -> str:
         count, total = self._counts[stage], self._totals[stage]
         rate = count / elapsed_s
         left = f", {(total - count) / rate:.0f} s left" if rate and total > count else ""
-        return f"{stage} {count}/{total} views, {rate:.1f}/s{left}"
+        return f"{self._labels[stage]} {count}/{total} views, {rate:.1f}/s{left}"
 
 
-def _failures(report: ShardReport) -> str:
-    return f"{report.stage}: shard {report.shard} committed with {report.rejected} failures"
+@dataclass(slots=True)
+class _Sums:
+    """What a stage has committed."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    busy_s: float = 0.0
+
+
+class Tally:
+    """Adds up what was committed."""
+
+    def __init__(self, labels: Mapping[StageName, str]) -> None:
+        self._labels = labels
+        self._sums: dict[StageName, _Sums] = {}
+        self._started = time.monotonic()
+
+    def advance(self, stage: StageName, records: int) -> None:
+        """Ignore what is not committed yet."""
+
+    def finish(self, report: ShardReport) -> None:
+        if report.stage == CAPTION and report.busy_s is None:
+            return  # views that became data without captions
+        sums = self._sums.setdefault(report.stage, _Sums())
+        sums.rows += report.rows
+        sums.seconds += report.seconds
+        sums.busy_s += report.busy_s or 0.0
+
+    def summary(self) -> Iterator[str]:
+        """Say of each stage how fast it was, and how long its device had no input.
+
+        The device's waiting is all time of its workers in which it did not work, such as that of writing.
+        """
+        elapsed_s = max(time.monotonic() - self._started, 1e-9)
+        for stage, sums in self._sums.items():
+            speed = f"{sums.rows} views in {elapsed_s:.1f} s, {sums.rows / elapsed_s:.1f} views/s"
+            line = f"{self._labels[stage]}: {speed}"
+            if sums.busy_s:
+                line += f"; the device waited for {1 - sums.busy_s / sums.seconds:.0%} of the time"
+            yield line
+
+
+class Both:
+    """Passes everything on to two observers."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._observers = (first, second)
+
+    def advance(self, stage: StageName, records: int) -> None:
+        for observer in self._observers:
+            observer.advance(stage, records)
+
+    def finish(self, report: ShardReport) -> None:
+        for observer in self._observers:
+            observer.finish(report)
+
+
+def _failures(report: ShardReport, labels: Mapping[StageName, str]) -> str:
+    return f"{labels[report.stage]}: shard {report.shard} committed with {report.rejected} failures"

@@ -29,6 +29,10 @@ class RenderWorker:
     def made_by(self) -> Mapping[str, Any]:
         return {"name": self._config.render.backend, **self._renderer.versions()}
 
+    @property
+    def busy_s(self) -> None:
+        return None
+
     def __call__(self, records: Iterable[SelectedObject]) -> Iterator[View | Rejected]:
         return render_objects(records, self._renderer, **stage_arguments(self._config))
 

@@ -17,6 +17,7 @@ from mvcap.plan import Shard
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import view_from_row
 from mvcap.storage import Store
+from pipelines.importing import gives_pictures
 from pipelines.rendering import open_renderer, render_settings, stage_arguments
 from render.stage import render_objects
 
@@ -55,6 +56,8 @@ def reproduce_view(config: Config, dataset: Path, uid: str, view_index: int) -> 
         MvcapError: the object cannot be rendered now.
     """
     store = Store(dataset)
+    if gives_pictures(config):
+        raise UsageError(f"the pictures of {dataset} were not rendered, so none can be made again")
     shard = _shard_of(store, uid)
     _refuse_other_settings(store, shard, render_settings(config))
     item = next(item for item in store.read_objects(shard) if item.uid == uid)

@@ -52,6 +52,7 @@ class ShardWorker:
         """Do and commit one shard, and return counts only."""
         assert self._worker is not None, "enter the ShardWorker first"
         started = time.monotonic()
+        busy_before = self._worker.busy_s
         shard = self._plan.shards[index]
         generation = self._store.next_generation(self.stage.name, shard)
         rejected: list[Rejected] = []
@@ -59,7 +60,6 @@ class ShardWorker:
         outputs = _observed(self._worker(self._inputs(shard)), rejected, assets, progress)
         with self._store.stage_file(self.stage.name, shard) as temporary:
             rows = self._write(outputs, shard, temporary)
-            seconds = time.monotonic() - started
             self._store.commit(
                 self.stage.name,
                 shard,
@@ -71,11 +71,19 @@ class ShardWorker:
                 rejected=tuple(rejected),
                 assets=assets,
                 made_by=dict(self._worker.made_by),
-                seconds=round(seconds, 3),
+                seconds=round(time.monotonic() - started, 3),
             )
         if self.stage.name == CAPTION:
             self._after_captions(shard, any(item.stage == CAPTION for item in rejected))
-        return ShardReport(self.stage.name, index, sum(rows.values()), len(rejected), seconds)
+        busy_after = self._worker.busy_s
+        return ShardReport(
+            self.stage.name,
+            index,
+            sum(rows.values()),
+            len(rejected),
+            seconds=time.monotonic() - started,
+            busy_s=None if busy_before is None or busy_after is None else busy_after - busy_before,
+        )
 
     def _inputs(self, shard: Shard) -> Iterator[SelectedObject | View]:
         objects = self._store.read_objects(shard)

@@ -25,6 +25,10 @@ class Worker(Protocol[In, Out]):
     def made_by(self) -> Mapping[str, Any]:
         """Identity and versions of what does the work, for the commit record; plain JSON values."""
 
+    @property
+    def busy_s(self) -> float | None:
+        """Time for which its device has worked so far; None where nothing has to wait for input."""
+
     def __call__(self, records: Iterable[In]) -> Iterator[Out | Rejected]:
         """Yield for each record, in order, its outputs or exactly one `Rejected`."""
 
@@ -62,6 +66,9 @@ class ShardReport:
     rows: int
     rejected: int
     seconds: float
+    """From the first read to the commit."""
+    busy_s: float | None = None
+    """For how long of them the worker's device worked; None where nothing has to wait for input."""
 
 
 class Observer(Protocol):

@@ -1,7 +1,8 @@
 """Shared by all tests: one thread for each library, and small folders of real models."""
 
 import os
-from collections.abc import Callable
+import runpy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,22 @@ f 1 4 3
 
 
 @pytest.fixture
+def openai_server() -> Iterator[Any]:
+    """A server of `tests/doubles/openai_server.py`, whose faults prompts ask for."""
+    with runpy.run_path(str(Path(__file__).with_name("doubles") / "openai_server.py"))["start"]() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def build_llava() -> Callable[..., Path]:
+    """Write the small LLaVA of `tests/doubles/llava.py` to a folder; its captions mean nothing."""
+    build: Callable[..., Path] = runpy.run_path(str(Path(__file__).with_name("doubles") / "llava.py"))[
+        "build"
+    ]
+    return build
+
+
+@pytest.fixture
 def models(tmp_path: Path) -> Callable[..., Path]:
     """Make a folder of tetrahedra (OBJ), one file for each name."""
 
@@ -40,6 +57,33 @@ def models(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a CLIP with random weights, in the architecture of the real ones; not to be changed."""
+    import torch
+    import transformers
+
+    library: Any = transformers  # which types its constructors only in part
+    characters = "abcdefghijklmnopqrstuvwxyz0123456789.,"
+    words = [*characters, *(f"{one}</w>" for one in characters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = library.CLIPTokenizer(vocab={word: index for index, word in enumerate(words)}, merges=[])
+    pictures = library.CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    tokens = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {**shape, **tokens, "vocab_size": len(words), "max_position_embeddings": 24}
+    config = library.CLIPConfig(
+        text_config=text, vision_config={**shape, "image_size": 32, "patch_size": 8}, projection_dim=16
+    )
+    folder = tmp_path_factory.mktemp("clip")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        library.CLIPModel(config).save_pretrained(folder)
+    library.CLIPProcessor(image_processor=pictures, tokenizer=tokenizer).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def fake_config() -> Callable[..., Config]:
     """Make a configuration with the fake renderer and captioner over a folder of models."""
@@ -49,7 +93,7 @@ def fake_config() -> Callable[..., Config]:
             "sources": [{"source": "folder", "options": {"path": str(folder)}}],
             "plan": {"objects_per_shard": 2, "splits": {"train": 1.0}},
             "render": {"backend": "fake", "views": 3, "resolution": 32},
-            "captions": {"backend": "fake"},
+            "captions": {"backend": "fake", "synonyms": "table"},
             "run": {"render_workers": 1, "caption_workers": 1},
         }
         assignments = [f"{path.replace('__', '.')}={value}" for path, value in changes.items()]

@@ -12,7 +12,7 @@ from typing import Final, Self
 from PIL import Image, ImageStat
 from pydantic import BaseModel, ConfigDict, Field
 
-from captions.stage import Captioner, Json
+from captions.captioner import Captioner, Json
 
 COLOURS: Final = {
     "black": (0, 0, 0),
@@ -37,6 +37,8 @@ class Options(BaseModel):
     """Time to sleep per picture, as if a device worked on it."""
     empty_for: tuple[str, ...] = ()
     """Prompts with one of these substrings get an empty caption."""
+    stutter_for: tuple[str, ...] = ()
+    """Prompts with one of these substrings get a caption that loops, until it is written again."""
 
 
 def check(options: Options) -> None:
@@ -56,9 +58,22 @@ class FakeCaptioner:
 
     @property
     def identity(self) -> Mapping[str, Json]:
-        return {"backend": "fake", "model": "mean colour", "empty_for": list(self._options.empty_for)}
+        options = self._options.model_dump(mode="json", include={"empty_for", "stutter_for"})
+        return {"backend": "fake", "model": "mean colour", **options}
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Leave a picture as it is."""
+        return image
 
     def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
+        time.sleep(self._options.image_seconds * len(images))
+        captions = [self._caption_one(image, prompt) for image, prompt in zip(images, prompts, strict=True)]
+        return [
+            " ".join([caption] * 3) if any(text in prompt for text in self._options.stutter_for) else caption
+            for caption, prompt in zip(captions, prompts, strict=True)
+        ]
+
+    def caption_again(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
         time.sleep(self._options.image_seconds * len(images))
         return [self._caption_one(image, prompt) for image, prompt in zip(images, prompts, strict=True)]
 

@@ -1,38 +1,54 @@
 """InstructBLIP with a T5, through transformers: the captioner of the paper.
 
-The model `untrained` names the small checkpoint of `captions.tiny.untrained`, built on first use: the
-same code in milliseconds per picture, for demos and tests; its captions mean nothing.
+Two names run the same code in milliseconds per picture. `tiny` is the small trained checkpoint that mvcap
+ships (`captions/tiny/checkpoint`): it names the prompt's category, a colour and a point of view, and knows
+nothing else. `untrained` is one with random weights (`captions.tiny.untrained`), built on first use, whose
+captions mean nothing.
 """
 
-import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-import PIL
-import tokenizers
 import torch
-import transformers
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import GenerationConfig, InstructBlipForConditionalGeneration, InstructBlipProcessor
 
 from captions.batches import ShrinkingBatches
-from captions.checkpoints import Checkpoint, check_model, find_checkpoint, weights_sha256
-from captions.quiet import quiet_transformers
-from captions.stage import Captioner, Json
+from captions.beam_cache import beam_cache
+from captions.captioner import Captioner, Json, Picture
+from captions.checkpoints import (
+    Checkpoint,
+    check_model,
+    find_checkpoint,
+    require_complete,
+    weights_sha256,
+)
+from captions.loading import (
+    IMAGE_BACKEND,
+    Device,
+    Dtype,
+    choose_device,
+    choose_dtype,
+    device_faults_named,
+    load_model,
+    versions,
+)
 from captions.tiny.untrained import cached_untrained_checkpoint
 from mvcap.errors import ModelUnavailableError
 
 UNTRAINED: Final = "untrained"
-
-IMAGE_BACKEND: Final = "pil"
-"""transformers 5 picks torchvision where it is installed, else Pillow, and the two differ by one grey
-level in 0.4 % of the values (512 to 224 px, measured 2026-11-23). The official script resized with
-Pillow (LAVIS), and Pillow is always there: one backend everywhere."""
+TINY: Final = "tiny"
+TINY_FOLDER: Final = Path(__file__).resolve().parents[1] / "tiny" / "checkpoint"
 
 PROMPT_TOKENS: Final = 128
 """LAVIS's `max_txt_len`: longer prompts are cut."""
+
+SECOND_MIN_LENGTH: Final = 6
+"""Tokens, the start token among them, of a caption written again: about three words and the end."""
 
 
 class Options(BaseModel):
@@ -41,12 +57,11 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "Salesforce/instructblip-flan-t5-xl"
-    """Name on the hub, a local folder, or `untrained`."""
+    """Name on the hub, a local folder, `tiny`, or `untrained`."""
     revision: str | None = None
     """Branch, tag or commit on the hub; None is its main branch. The commit is part of the identity."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto` is bfloat16 on a GPU that has it, else float32. T5 overflows in float16."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
     num_beams: int = Field(5, ge=1)
     max_new_tokens: int = Field(32, ge=1)
     """LAVIS calls this `max_length`; transformers' own `max_length` is something else."""
@@ -65,8 +80,10 @@ def check(options: Options) -> None:
     Raises:
         ModelUnavailableError: it cannot, or the device is missing; the message says what to do.
     """
-    _choose_device(options.device)
-    if options.model != UNTRAINED:
+    choose_device(options.device)
+    if options.model == TINY:
+        require_complete(TINY_FOLDER, TINY)
+    elif options.model != UNTRAINED:
         check_model(options.model, options.revision)
 
 
@@ -83,12 +100,17 @@ class InstructBlipCaptioner:
     """A loaded InstructBLIP. In float32 on a CPU a caption depends on nothing but picture and prompt."""
 
     def __init__(self, checkpoint: Checkpoint, options: Options) -> None:
-        self._device = _choose_device(options.device)
-        self._dtype = _choose_dtype(options.dtype, self._device)
+        self._device = choose_device(options.device)
+        self._dtype = choose_dtype(options.dtype, self._device)
         self._processor = _load_processor(checkpoint)
-        self._model: Any = _load_model(checkpoint, self._dtype).to(self._device)
-        self._generation = _generation_config(options, self._model.config.text_config)
-        self._batches = ShrinkingBatches(self._generate, torch.OutOfMemoryError)
+        model = load_model(InstructBlipForConditionalGeneration, checkpoint, self._dtype)
+        self._model: Any = model.to(self._device)
+        first, second = (
+            _generation_config(arguments, self._model.config.text_config)
+            for arguments in (_generation_arguments(options), _second_arguments(options))
+        )
+        self._batches = ShrinkingBatches(partial(self._generate, first), torch.OutOfMemoryError)
+        self._second_batches = ShrinkingBatches(partial(self._generate, second), torch.OutOfMemoryError)
         self._identity = _identity(checkpoint, options, self._dtype, self._device)
 
     @property
@@ -100,25 +122,56 @@ class InstructBlipCaptioner:
         """Most pictures that the device has been seen to bear; None while memory has sufficed."""
         return self._batches.limit
 
-    def caption(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[str]:
-        """Write the captions of RGB pictures, in order; halve the batch where memory runs out."""
-        # A single prompt for N pictures would pass the processor and crash in `generate`.
-        return self._batches(list(zip(images, prompts, strict=True)))
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """Resize and normalise an RGB picture: (3, H, W) float32."""
+        pixels: torch.Tensor = self._processor.image_processor(image, return_tensors="pt")["pixel_values"][0]
+        return pixels
 
-    def _generate(self, batch: Sequence[tuple[Image.Image, str]]) -> list[str]:
-        inputs = self._processor(
-            images=[image for image, _ in batch],
-            text=[prompt for _, prompt in batch],
+    def caption(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
+        """Write the captions of pictures, in order; halve the batch where memory runs out."""
+        return self._batches(self._pairs(images, prompts))
+
+    def caption_again(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[str]:
+        """Write captions that do not loop, have room to end, and say a few words."""
+        return self._second_batches(self._pairs(images, prompts))
+
+    def _pairs(self, images: Sequence[Picture], prompts: Sequence[str]) -> list[tuple[torch.Tensor, str]]:
+        pixels = (image if isinstance(image, torch.Tensor) else self.prepare(image) for image in images)
+        # A single prompt for N pictures would pass the tokenizers and crash in `generate`.
+        return list(zip(pixels, prompts, strict=True))
+
+    def _generate(self, generation: Any, batch: Sequence[tuple[torch.Tensor, str]]) -> list[str]:
+        inputs = self._encode([prompt for _, prompt in batch])
+        inputs["pixel_values"] = torch.stack([pixels for pixels, _ in batch])  # (B, 3, H, W)
+        with device_faults_named(self._device), torch.inference_mode():
+            tokens = self._model.generate(  # (B, T)
+                **{name: tensor.to(self._device) for name, tensor in inputs.items()},
+                generation_config=generation,
+                past_key_values=beam_cache(self._model.config.text_config),
+            )
+        captions = self._processor.batch_decode(tokens, skip_special_tokens=True)
+        return [caption.strip() for caption in captions]
+
+    def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
+        """Tokenize prompts for the T5 and the Q-Former, and put the picture's place before the former.
+
+        The processor does the same where it is given pictures, which `prepare` has processed by then.
+        """
+        queries = self._processor.num_query_tokens
+        encoded = self._processor(
+            text=prompts,
             padding="longest",
             truncation=True,
             # The processor takes the query tokens off this for the T5, and not for the Q-Former.
-            max_length=PROMPT_TOKENS + self._processor.num_query_tokens,
+            max_length=PROMPT_TOKENS + queries,
             return_tensors="pt",
-        ).to(self._device)
-        with torch.inference_mode():
-            tokens = self._model.generate(**inputs, generation_config=self._generation)  # (B, T)
-        captions = self._processor.batch_decode(tokens, skip_special_tokens=True)
-        return [caption.strip() for caption in captions]
+        )
+        place = torch.full((len(prompts), queries), self._model.config.image_token_index)
+        return {
+            **encoded,
+            "input_ids": torch.cat([place, encoded["input_ids"]], dim=1),  # (B, Q + T)
+            "attention_mask": torch.cat([torch.ones_like(place), encoded["attention_mask"]], dim=1),
+        }
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -141,23 +194,10 @@ class InstructBlipCaptioner:
 def _find(options: Options) -> Checkpoint:
     if options.model == UNTRAINED:
         return Checkpoint(cached_untrained_checkpoint(), UNTRAINED, None)
+    if options.model == TINY:
+        require_complete(TINY_FOLDER, TINY)
+        return Checkpoint(TINY_FOLDER, TINY, None)
     return find_checkpoint(options.model, options.revision)
-
-
-def _choose_device(name: str) -> torch.device:
-    has_cuda = torch.cuda.is_available()
-    if name == "cuda" and not has_cuda:
-        raise ModelUnavailableError(
-            "the captioner's device is cuda, but torch sees no GPU; use device=auto or cpu"
-        )
-    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
-
-
-def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
 def _load_processor(checkpoint: Checkpoint) -> Any:
@@ -172,26 +212,6 @@ def _load_processor(checkpoint: Checkpoint) -> Any:
                 'set "padding_side": "right" in its tokenizer_config.json'
             )
     return processor
-
-
-def _load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """Load the weights, which must be safetensors and complete: transformers fills gaps with noise."""
-    load: Any = InstructBlipForConditionalGeneration.from_pretrained
-    with quiet_transformers():
-        model, report = load(
-            checkpoint.folder,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    if gaps := sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"])):
-        raise ModelUnavailableError(
-            f"the model {checkpoint.name} lacks {len(gaps)} weights or has them in another shape, "
-            f"such as {gaps[0]}"
-        )
-    return model.eval()
 
 
 def _generation_arguments(options: Options) -> dict[str, Json]:
@@ -210,11 +230,20 @@ def _generation_arguments(options: Options) -> dict[str, Json]:
     }
 
 
-def _generation_config(options: Options, text_config: Any) -> Any:
+def _second_arguments(options: Options) -> dict[str, Json]:
+    """List the arguments of the second attempt: other words, more room for an end, and at least a few."""
+    return _generation_arguments(options) | {
+        "no_repeat_ngram_size": 2,
+        "max_new_tokens": 2 * options.max_new_tokens,
+        "min_length": max(options.min_length, SECOND_MIN_LENGTH),
+    }
+
+
+def _generation_config(arguments: Mapping[str, Json], text_config: Any) -> Any:
     """Build the whole generation config, so that nothing depends on what the checkpoint stores."""
     build: Any = GenerationConfig
     return build(
-        **_generation_arguments(options),
+        **arguments,
         pad_token_id=text_config.pad_token_id,
         eos_token_id=text_config.eos_token_id,
         decoder_start_token_id=text_config.decoder_start_token_id,
@@ -229,6 +258,7 @@ def _identity(
         "backend": "instructblip",
         "model": checkpoint.name,
         "untrained": options.model == UNTRAINED,
+        "toy": options.model == TINY,
         "commit": checkpoint.commit,
         "weights_sha256": weights_sha256(checkpoint.folder) if checkpoint.commit is None else None,
         "dtype": str(dtype).removeprefix("torch."),
@@ -236,11 +266,6 @@ def _identity(
         "image_backend": IMAGE_BACKEND,
         "prompt_tokens": PROMPT_TOKENS,
         "generation": _generation_arguments(options),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "tokenizers": tokenizers.__version__,
-            "pillow": PIL.__version__,
-        },
+        "second_generation": _second_arguments(options),
+        "versions": versions(),
     }

@@ -12,6 +12,7 @@ from mvcap import __version__, files
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.config import Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
+from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
 from mvcap.schema import CAMERA_CONVENTION
 from mvcap.storage import Store
 
@@ -46,15 +47,32 @@ class _Facts:
     captions: Mapping[str, Any]
     """Settings that the committed captions were made with."""
 
+    @property
+    def imported(self) -> bool:
+        """Whether the pictures came as they are instead of from a renderer."""
+        return "pictures" in self.render
 
-def write_card(store: Store, plan: Plan, config: Config) -> None:
+
+def write_card(
+    store: Store,
+    plan: Plan,
+    config: Config,
+    figures: CaptionFigures | None = None,
+    control: ControlFigures | None = None,
+) -> None:
     """Write `README.md` from the plan and the commit records.
 
     Args:
         config: gives the dataset's name, and the settings where the recorded ones were lost.
+        figures: what was measured of the captions; None where there are none.
+        control: what captions without guidance name; None where nobody tried.
     """
     facts = _gather(store, plan, config)
-    text = f"---\n{_metadata(facts, config).to_yaml()}\n---\n\n{_body(facts, config)}"
+    measured = _captions(facts, figures, control) if figures else []
+    scored = bool(figures and figures.clip_scores)
+    text = (
+        f"---\n{_metadata(facts, config, scored=scored).to_yaml()}\n---\n\n{_body(facts, config, measured)}"
+    )
     files.write_bytes(store.root / "README.md", text.encode())
 
 
@@ -99,7 +117,7 @@ def _committed_settings(store: Store, stage: StageName, commits: Iterable[Commit
     return next((found for commit in commits if (found := store.settings(stage, commit.settings))), {})
 
 
-def _metadata(facts: _Facts, config: Config) -> DatasetCardData:
+def _metadata(facts: _Facts, config: Config, *, scored: bool) -> DatasetCardData:
     data_files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in facts.splits]
     licenses = sorted({HUB_LICENSES.get(license_name, "other") for license_name, _, _ in facts.credits})
     return DatasetCardData(
@@ -112,16 +130,17 @@ def _metadata(facts: _Facts, config: Config) -> DatasetCardData:
             {"config_name": "default", "data_files": data_files, "default": True},
             {"config_name": "objects", "data_files": "objects.parquet"},
             {"config_name": "failures", "data_files": "failures.parquet"},
+            *([{"config_name": "caption_scores", "data_files": "caption_scores.parquet"}] if scored else []),
         ],
     )
 
 
-def _body(facts: _Facts, config: Config) -> str:
+def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
     parts = [
         f"# {_text(config.name)}",
         f"{facts.views} views of {facts.objects} objects in {len(facts.categories)} categories, "
-        f"each view with a camera and a caption. Made with mvcap {__version__}, in the manner of MVCap "
-        "(Omniview-Tuning, ECCV 2024).",
+        f"each view with {'a caption' if facts.imported else 'a camera and a caption'}. Made with mvcap "
+        f"{__version__}, in the manner of MVCap (Omniview-Tuning, ECCV 2024).",
         _table(["split", "views"], facts.splits.items()),
         *_warnings(facts),
         "## Use\n\n```python\nfrom datasets import load_dataset\n\n"
@@ -129,8 +148,9 @@ def _body(facts: _Facts, config: Config) -> str:
         'print(views[0]["caption"], views[0]["image"])\n```\n\n'
         "`objects.parquet` has a row for each object (category, creator, licence, status), "
         "`failures.parquet` one for each object or view that failed.",
-        f"## Cameras\n\n{CAMERA_CONVENTION}",
+        *([] if facts.imported else [f"## Cameras\n\n{CAMERA_CONVENTION}"]),
         "## How it was made\n\n" + _table(["setting", "value"], _settings(facts)),
+        *captions,
         "## Categories\n\n" + _table(["category", "objects"], sorted(facts.categories.items())),
         "## Licences and attribution\n\nEvery object keeps its own licence; `objects.parquet` names the "
         "creator, licence and origin of each one, and every row of the data repeats them.\n\n"
@@ -142,11 +162,27 @@ def _body(facts: _Facts, config: Config) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _captions(facts: _Facts, figures: CaptionFigures, control: ControlFigures | None) -> Iterable[str]:
+    """Tell how good the captions are; the rows of the data hold the same for each one."""
+    yield "## Captions\n\n" + _table(["measure", "value"], caption_rows(figures, control))
+    if vocabulary := facts.captioner.get("vocabulary"):
+        yield (
+            f"No caption was removed for its quality. Categories are recognised by their own words, singular "
+            f"or plural, and by the synonyms of: {_text(vocabulary['words'])}."
+        )
+
+
 def _warnings(facts: _Facts) -> Iterable[str]:
     if facts.captioner.get("untrained"):
         yield (
             "> **The captions come from an untrained model.** They are random words that show the pipeline "
             "at work; write real ones with `mvcap caption`."
+        )
+    if facts.captioner.get("toy"):
+        yield (
+            "> **The captions come from a toy.** The small model that ships with mvcap repeats the prompt's "
+            "category, adds a colour and a point of view, is right about these as often as its own card "
+            "says, and knows nothing else; write real ones with `mvcap caption`."
         )
     if facts.uncaptioned:
         some = "The" if facts.uncaptioned == facts.views else f"{facts.uncaptioned} of {facts.views}"
@@ -156,6 +192,17 @@ def _warnings(facts: _Facts) -> Iterable[str]:
 
 
 def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
+    if facts.imported:
+        yield "pictures", "as they came, none rendered"
+        yield "background of transparent ones", facts.render["background"]
+    else:
+        yield from _render_settings(facts)
+    yield "captioner", facts.captioner.get("name", "none")
+    if facts.captioner:
+        yield "prompt", facts.captions.get("prompt")
+
+
+def _render_settings(facts: _Facts) -> Iterable[tuple[str, object]]:
     render = facts.render
     yield "renderer", _renderer(facts.renderer)
     yield "preset, samples", f"{render['preset']}, {render['samples'] or 'as the preset says'}"
@@ -164,9 +211,6 @@ def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
     yield "background", f"{pictures} pictures" if pictures else render["background"]
     yield "resolution", f"{render['resolution']} px"
     yield "cameras", _cameras(render)
-    yield "captioner", facts.captioner.get("name", "none")
-    if facts.captioner:
-        yield "prompt", facts.captions.get("prompt")
     yield "seed", render["seed"]
 
 

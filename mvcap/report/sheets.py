@@ -48,7 +48,9 @@ def draw_sheet(objects: Sequence[Sequence[Row]]) -> Image.Image:
         title = f"{rows[0]['category']}: {rows[0]['caption'] or '(no caption yet)'}   [{rows[0]['uid']}]"
         draw.text((2, top + 1), title, fill="black", font=font)
         for column, row in enumerate(_spread(rows)):
-            sheet.paste(_thumbnail(row["image"]["bytes"]), (column * (THUMBNAIL_PX + 2), top + LINE_PX))
+            sheet.paste(
+                thumbnail(row["image"]["bytes"], THUMBNAIL_PX), (column * (THUMBNAIL_PX + 2), top + LINE_PX)
+            )
     return sheet
 
 
@@ -59,8 +61,9 @@ def _spread(rows: Sequence[Row]) -> list[Row]:
     return [ordered[int(index * step)] for index in range(min(len(ordered), COLUMNS))]
 
 
-def _thumbnail(encoded: bytes) -> Image.Image:
+def thumbnail(encoded: bytes, side_px: int) -> Image.Image:
+    """Decode a stored picture, put it on white and make it a square."""
     with Image.open(io.BytesIO(encoded)) as image:
         flat = Image.new("RGBA", image.size, "white")
         flat.alpha_composite(image.convert("RGBA"))
-    return flat.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    return flat.convert("RGB").resize((side_px, side_px), Image.Resampling.LANCZOS)

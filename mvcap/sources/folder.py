@@ -5,7 +5,6 @@ missing. Without a label, a model's category is the name of its sub-folder, or e
 """
 
 import csv
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from mvcap.errors import BAD_ASSET, AssetFolderError
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
+from mvcap.sources._folders import is_utf8, readable_folder, walk_files
 
 SOURCE = "folder"
 MODEL_SUFFIXES = frozenset(
@@ -44,12 +44,12 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     Raises:
         AssetFolderError: the folder or its labels cannot be read, or the labels contradict themselves.
     """
-    root = _readable_folder(options.path)
+    root = readable_folder(options.path, "3D models")
     labels = _read_labels(options.labels or root / "labels.csv", required=options.labels is not None)
-    models = {path.relative_to(root).as_posix(): path for path in _models(root)}
+    models = {path.relative_to(root).as_posix(): path for path in walk_files(root, MODEL_SUFFIXES)}
     for relative, path in sorted(models.items()):
         category = labels.get(relative, {}).get("category") or _category_of(relative)
-        if not _is_utf8(path):
+        if not is_utf8(path):
             yield _rejected(relative, f"the path {relative!r} is not UTF-8; rename it")
         elif not path.is_file():
             yield _rejected(relative, f"{relative!r} is not a regular file")
@@ -59,38 +59,6 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
             yield _object(relative, path, category, labels.get(relative, {}), options.license)
     for relative in sorted(labels.keys() - models.keys()):
         yield _rejected(relative, f"the labels name {relative!r}, which is not a model file in {root}")
-
-
-def _readable_folder(path: Path) -> Path:
-    root = path.expanduser().absolute()
-    if not root.is_dir():
-        raise AssetFolderError(f"there is no folder {path}; give the folder that holds your 3D models")
-    return root
-
-
-def _models(root: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise AssetFolderError(f"cannot read {error.filename}: {error.strerror}") from error
-
-    seen: set[Path] = set()
-    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
-        if (real := Path(folder).resolve()) in seen:  # a link that leads back
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in names:
-            path = Path(folder) / name
-            if path.suffix.lower() in MODEL_SUFFIXES and not name.startswith("."):
-                yield path
-
-
-def _is_utf8(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _rejected(relative: str, message: str) -> Rejected:

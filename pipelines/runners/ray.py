@@ -20,7 +20,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from ray.job_config import JobConfig
 
 from mvcap.commits import RENDER
-from mvcap.errors import InfrastructureError, MvcapError
+from mvcap.errors import DeviceFaultError, InfrastructureError, MvcapError
 from pipelines.ledger import Ledger
 from pipelines.shards import ShardWorker
 from pipelines.stages import Observer, ShardReport, Stage
@@ -295,7 +295,12 @@ class Crew:
         try:
             report = ray.get(call)
         except RayTaskError as error:
-            raise _cause(error) from None
+            cause = _cause(error)
+            if not isinstance(cause, DeviceFaultError):
+                raise cause from None
+            ray.kill(member.actor)  # its process cannot use the device any more; another one can
+            self._replace(member, str(cause), ledger)
+            return
         except RayActorError as error:
             self._replace(member, str(error), ledger)
             return

@@ -25,6 +25,14 @@ def test_empty_for_silences_matching_prompts():
     ]
 
 
+def test_stutter_for_loops_until_it_is_asked_again():
+    captioner = fake.create(fake.Options(stutter_for=("chair",)))
+    image, prompt = Image.new("RGB", (4, 4)), "it is a chair"
+    once = "a black picture of a chair"
+    assert captioner.caption([image], [prompt]) == [f"{once} {once} {once}"]
+    assert captioner.caption_again([image], [prompt]) == [once]
+
+
 def test_every_picture_takes_its_time():
     captioner = fake.create(fake.Options(image_seconds=0.02))
     start = time.perf_counter()

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from transformers import InstructBlipForConditionalGeneration, InstructBlipProce
 from captions.backends import instructblip
 from captions.backends.instructblip import InstructBlipCaptioner, Options, check, create
 from captions.checkpoints import weights_sha256
-from mvcap.errors import ModelUnavailableError
+from mvcap.errors import DeviceFaultError, ModelUnavailableError
 
 Pictures = Callable[[int], Image.Image]
 Prompts = Callable[[int], str]
@@ -83,6 +84,34 @@ def test_caption_does_not_depend_on_the_order(
     assert shuffled == [captions[i] for i in order]
 
 
+def test_prepared_picture_gives_the_same_caption(
+    captioner: InstructBlipCaptioner, captions: list[str], work: tuple[list[Image.Image], list[str]]
+):
+    images, prompts = work
+    assert captioner.caption([captioner.prepare(image) for image in images[:8]], prompts[:8]) == captions[:8]
+
+
+def test_what_the_model_gets_equals_what_the_official_processor_makes(
+    checkpoint: Path, work: tuple[list[Image.Image], list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    given: dict[str, torch.Tensor] = {}
+    generate = InstructBlipForConditionalGeneration.generate
+
+    def noting_its_inputs(self: object, **inputs: object) -> torch.Tensor:
+        given.update({name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)})
+        return generate(self, **inputs)
+
+    monkeypatch.setattr(InstructBlipForConditionalGeneration, "generate", noting_its_inputs)
+    images, prompts = work[0][:8], [*work[1][:7], "zebra crossing " * 100]
+    caption_with(checkpoint, images, prompts, max_new_tokens=1)
+    processor = InstructBlipProcessor.from_pretrained(checkpoint, backend="pil")
+    options = {"padding": "longest", "truncation": True, "max_length": 128 + processor.num_query_tokens}
+    expected = processor(images=images, text=prompts, return_tensors="pt", **options)
+    assert given.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(given[name], tensor), name
+
+
 def test_captions_depend_on_the_picture(
     captioner: InstructBlipCaptioner, make_picture: Pictures, make_prompt: Prompts
 ):
@@ -126,6 +155,58 @@ def test_max_new_tokens_cuts_captions(
     short = caption_with(checkpoint, work[0][:16], work[1][:16], max_new_tokens=3)
     assert max(len(caption.split()) for caption in short) == 3
     assert max(len(caption.split()) for caption in captions[:16]) > 3
+
+
+@pytest.fixture(scope="module")
+def second_captions(captioner: InstructBlipCaptioner, work: tuple[list[Image.Image], list[str]]) -> list[str]:
+    """The captions of the second decoding, in one batch."""
+    return captioner.caption_again(*work)
+
+
+def test_the_second_decoding_does_not_loop_and_says_a_few_words(
+    captions: list[str], second_captions: list[str]
+):
+    def loops(caption: str) -> bool:
+        pairs = list(pairwise(caption.split()))
+        return len(pairs) != len(set(pairs))
+
+    assert any(map(loops, captions)), "an untrained model repeats itself"
+    assert not any(map(loops, second_captions))
+    assert min(len(caption.split()) for caption in captions) < 4
+    assert min(len(caption.split()) for caption in second_captions) >= 4, "6 with the start and the end"
+
+
+def test_the_second_decoding_gives_a_cut_caption_room_to_end(
+    checkpoint: Path, work: tuple[list[Image.Image], list[str]]
+):
+    options = Options(model=str(checkpoint), device="cpu", max_new_tokens=5, length_penalty=2.0)
+    with create(options) as captioner:
+        first = captioner.caption(work[0][:16], work[1][:16])
+        again = captioner.caption_again(work[0][:16], work[1][:16])
+    assert max(len(caption.split()) for caption in first) == 5
+    assert 5 < max(len(caption.split()) for caption in again) <= 10
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_second_caption_does_not_depend_on_the_batch(
+    captioner: InstructBlipCaptioner,
+    second_captions: list[str],
+    work: tuple[list[Image.Image], list[str]],
+    batch_size: int,
+):
+    images, prompts = work
+    for start in range(0, 16, batch_size):
+        end = start + batch_size
+        assert captioner.caption_again(images[start:end], prompts[start:end]) == second_captions[start:end]
+
+
+def test_both_decodings_are_part_of_the_identity(captioner: InstructBlipCaptioner):
+    first, second = captioner.identity["generation"], captioner.identity["second_generation"]
+    assert {name for name in first if first[name] != second[name]} == {
+        "no_repeat_ngram_size",
+        "max_new_tokens",
+        "min_length",
+    }
 
 
 def test_what_the_checkpoint_stores_does_not_leak_into_generation(
@@ -186,6 +267,23 @@ def test_batch_that_exceeds_memory_is_halved_and_remembered(
         assert tried[6:] == [2, 1]
         assert isinstance(captioner, InstructBlipCaptioner)
         assert captioner.largest_batch == 2
+
+
+@pytest.mark.parametrize("fault", ["CUDA error: an illegal memory access was encountered", "an odd shape"])
+def test_fault_of_the_device_is_told_from_an_error_of_the_model(
+    captioner: InstructBlipCaptioner,
+    work: tuple[list[Image.Image], list[str]],
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def fail(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError(f"{fault}\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(InstructBlipForConditionalGeneration, "generate", fail)
+    expected = DeviceFaultError if "CUDA" in fault else RuntimeError
+    with pytest.raises(expected, match=fault) as raised:
+        captioner.caption(work[0][:1], work[1][:1])
+    assert isinstance(raised.value, DeviceFaultError) == ("CUDA" in fault)
 
 
 class Trap:

@@ -3,7 +3,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 from huggingface_hub import constants
 
 from captions.checkpoints import check_model, find_checkpoint, local_folder, missing_files, weights_sha256
@@ -59,10 +61,20 @@ def test_missing_file_is_named(folder: Path, name: str):
 
 def test_missing_shard_is_named(folder: Path):
     shard(folder, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
-    (folder / "model-00001-of-00002.safetensors").touch()
+    weights = {"a": np.zeros(3, np.float32)}
+    safetensors.numpy.save_file(weights, folder / "model-00001-of-00002.safetensors")
     assert missing_files(folder) == ["model-00002-of-00002.safetensors"]
-    (folder / "model-00002-of-00002.safetensors").touch()
+    safetensors.numpy.save_file(weights, folder / "model-00002-of-00002.safetensors")
     check_model(str(folder), None)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 2000, -1])
+def test_weights_that_were_cut_off_are_refused_before_anything_is_loaded(folder: Path, kept: int):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    for refuse in (check_model, find_checkpoint):
+        with pytest.raises(ModelUnavailableError, match=r"model\.safetensors .* damaged or cut off"):
+            refuse(str(folder), None)
 
 
 def test_pickled_weights_are_never_an_answer(folder: Path):

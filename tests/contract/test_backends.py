@@ -39,7 +39,6 @@ SCENE = {
     **{"extras": ("mask", "depth", "normals")},
 }
 NEEDS_BLENDER = {"blender"}
-CAPTION_OPTIONS = {"instructblip": {"model": "untrained", "max_new_tokens": 3}}
 
 
 @pytest.mark.parametrize(("package", "name"), BACKENDS)
@@ -100,10 +99,20 @@ def some_views(tmp_path: Path) -> list[View]:
     return views
 
 
+@pytest.fixture
+def caption_options(openai_server, build_llava, tmp_path) -> dict[str, dict[str, object]]:
+    """Options with which captioners can be had on any machine."""
+    return {
+        "hf": {"model": str(build_llava(tmp_path / "llava")), "max_new_tokens": 3},
+        "instructblip": {"model": "untrained", "max_new_tokens": 3},
+        "openai": {"model": "test/vision-model", "base_url": openai_server.url},
+    }
+
+
 @pytest.mark.parametrize("name", plugins.names("captions.backends"))
-def test_a_captioner_answers_every_view_once_and_tells_who_it_is(name, tmp_path):
+def test_a_captioner_answers_every_view_once_and_tells_who_it_is(name, tmp_path, caption_options):
     backend = plugins.load("captions.backends", name)
-    options = backend.Options(**CAPTION_OPTIONS.get(name, {}))
+    options = backend.Options(**caption_options.get(name, {}))
     backend.check(options)
     with backend.create(options) as captioner:
         outputs = [

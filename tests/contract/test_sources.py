@@ -1,6 +1,7 @@
 """What every source owes the pipeline; a new file in `mvcap/sources/` is tested the moment it exists."""
 
 import inspect
+import os
 import subprocess
 import sys
 import zipfile
@@ -37,7 +38,19 @@ def sh3f_sample(root: Path) -> dict[str, Any]:
     return {"path": str(root), "selection": "demo"}
 
 
-SAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {"folder": folder_sample, "sh3f": sh3f_sample}
+def images_sample(root: Path) -> dict[str, Any]:
+    (root / "a.jpg").write_bytes(b"x")
+    (root / "\u0441\u0442\u0443\u043b.png").write_bytes(b"x")
+    table = "file_name,category,uid\na.jpg,chair,1\n\u0441\u0442\u0443\u043b.png,chair,\n../gone.jpg,chair,\n"
+    (root / "metadata.csv").write_text(table)
+    return {"path": str(root)}
+
+
+SAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "folder": folder_sample,
+    "images": images_sample,
+    "sh3f": sh3f_sample,
+}
 """For each source: fill an empty folder with a few objects, and return the options that list them."""
 
 
@@ -92,6 +105,8 @@ def test_importing_a_source_is_light_and_touches_nothing(name: str, tmp_path: Pa
         "assert not heavy, heavy\n"
     )
     environment = {"HOME": str(tmp_path), "MVCAP_CACHE": str(tmp_path / "cache")}
+    if path := os.environ.get("PYTHONPATH"):
+        environment["PYTHONPATH"] = path
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
     assert list(tmp_path.iterdir()) == []
 

@@ -200,7 +200,7 @@ def test_every_problem_is_reported_at_once_including_plugin_options():
         "sources.2.options.selection",
     ]
     assert any("did you mean 'labels'?" in line for line in problems)
-    assert any("did you mean 'folder'? (valid: folder, sh3f)" in line for line in problems)
+    assert any("did you mean 'folder'? (valid: folder, images, sh3f)" in line for line in problems)
     assert any("did you mean 'fail'?" in line for line in problems)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mvcap import schema
 from mvcap.errors import CRASH, CorruptDatasetError
-from mvcap.records import CaptionedView, Extras, Rejected, SelectedObject
+from mvcap.records import CaptionedView, CaptionQuality, Extras, Rejected, SelectedObject
 
 COLUMNS = schema.VIEW_SCHEMA.names
 Row = tuple[str, int, str, np.ndarray]
@@ -119,11 +119,30 @@ def test_the_field_of_view_is_the_horizontal_one_in_degrees(make_object, make_vi
     assert row["fov_deg"] == pytest.approx(2 * np.degrees(np.arctan(32 / 2 / 35)), abs=1e-9)  # 35 mm on 32 mm
 
 
-def test_a_caption_adds_its_three_columns(make_object, make_view):
+def test_a_caption_adds_its_columns(make_object, make_view, tmp_path: Path):
     view = make_view(make_object("a"), 0)
-    added = schema.caption_columns(CaptionedView(view, "a chair", "Write"), captioner="fake:1")
-    assert added == {"caption": "a chair", "prompt": "Write", "captioner": "fake:1"}
-    assert set(schema.view_row(view, split="train") | added) | {"duplicate_of"} == set(COLUMNS)
+    quality = CaptionQuality("plural", None, ("cut",))
+    added = schema.caption_columns(
+        CaptionedView(view, "a chair", "Write", quality, retried=True, clip_score=0.25), captioner="fake:1"
+    )
+    row = schema.view_row(view, split="train") | added
+    assert set(row) | {"duplicate_of"} == set(COLUMNS)
+    (read,) = through_parquet([row], schema.VIEW_SCHEMA, tmp_path)
+    assert {name: read[name] for name in added} == {
+        **{"caption": "a chair", "prompt": "Write", "captioner": "fake:1", "category_match": "plural"},
+        **{"other_category": None, "caption_flags": ["cut"], "caption_retried": True, "clip_score": 0.25},
+    }
+
+
+def test_an_unjudged_caption_is_told_from_one_without_flags(make_object, make_view):
+    view = make_view(make_object("a"), 0)
+    flags = [
+        schema.caption_columns(CaptionedView(view, "a chair", "Write", quality), captioner="x")[
+            "caption_flags"
+        ]
+        for quality in (None, CaptionQuality("exact", None, ()))
+    ]
+    assert flags == [None, []]
 
 
 @pytest.mark.parametrize("source_id", ["a", "../../x\0\nß🪑", "x" * 300])

@@ -265,7 +265,9 @@ def test_commits_tell_who_made_what(models, fake_config, tmp_path):
     store = Store(tmp_path / "out")
     shard = store.require_plan().shards[0]
     assert store.read_commit(RENDER, shard.index).made_by["name"] == "fake"
-    assert store.read_commit(CAPTION, shard.index).made_by["backend"] == "fake"
+    captioner = store.read_commit(CAPTION, shard.index).made_by
+    assert captioner["backend"] == "fake"
+    assert captioner["prompt"] == fake_config(models(*NAMES)).captions.prompt
 
 
 DRIVER = """

@@ -30,7 +30,8 @@ def finished(models, fake_config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "objects.parquet", "failures.parquet", "report/sheets/*1*.png"]
+    "name",
+    ["README.md", "objects.parquet", "failures.parquet", "report/sheets/*1*.png", "report/samples.png"],
 )
 @pytest.mark.parametrize("damage", ["changed", "missing"])
 def test_what_verify_finds_broken_the_next_run_repairs(finished, name: str, damage: str):
@@ -55,6 +56,19 @@ def test_a_lost_record_of_a_finished_dataset_is_written_again(finished, pattern:
     path.unlink()
     run(config, out)
     assert path.read_bytes() == before
+    assert verify_dataset(out) == []
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_a_killed_run_left_beside_sheets_and_summaries_goes(finished, complete: bool):
+    config, out = finished
+    leftovers = [out / "report/sheets/.attempt-0123456789ab-a.png", out / ".attempt-0123456789ab-README.md"]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    if not complete:
+        next((out / "_mvcap/commits/caption").glob("*.json")).unlink()
+    run(config, out)
+    assert not any(path.exists() for path in leftovers)
     assert verify_dataset(out) == []
 
 

@@ -49,3 +49,24 @@ def test_a_log_file_is_not_flooded():
         for _ in range(1000):
             observer.advance(RENDER, 1)
     assert stream.getvalue() == ""
+
+
+def test_a_run_ends_with_its_speed_and_how_long_the_device_waited():
+    stream = io.StringIO()
+    with suppress(KeyboardInterrupt), progress.observing({RENDER: 10, CAPTION: 10}, stream) as observer:
+        observer.finish(ShardReport(RENDER, 0, rows=10, rejected=0, seconds=9.0))
+        observer.finish(ShardReport(CAPTION, 0, rows=4, rejected=0, seconds=6.0, busy_s=1.5))
+        observer.finish(ShardReport(CAPTION, 1, rows=6, rejected=0, seconds=4.0, busy_s=3.5))
+        raise KeyboardInterrupt
+    render, caption = stream.getvalue().splitlines()
+    assert render.startswith("render: 10 views in ")
+    assert "device" not in render
+    assert caption.startswith("caption: 10 views in ")
+    assert caption.endswith("views/s; the device waited for 50% of the time"), "1 - (1.5 + 3.5) / (6 + 4)"
+
+
+def test_views_without_captions_are_no_captioning():
+    stream = io.StringIO()
+    with progress.observing({CAPTION: 4}, stream) as observer:
+        observer.finish(ShardReport(CAPTION, 0, rows=4, rejected=0, seconds=1.0))
+    assert stream.getvalue() == ""

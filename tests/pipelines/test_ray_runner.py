@@ -4,13 +4,15 @@ import os
 import signal
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
 
 from mvcap.commits import RENDER
-from mvcap.errors import ModelUnavailableError, UsageError
+from mvcap.errors import DeviceFaultError, ModelUnavailableError, UsageError
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
 from pipelines.runners.local import LocalRunner
@@ -67,6 +69,34 @@ def _is_actor(process: psutil.Process, name: str) -> bool:
     return any(part.startswith(f"ray::{name}") for part in process.cmdline())
 
 
+def test_a_fault_of_a_device_restarts_the_worker_and_blames_nobody(
+    models, fake_config, tmp_path, monkeypatch
+):
+    log = tmp_path / "pids"
+
+    class FaultyAtFirst:
+        made_by: ClassVar[dict[str, str]] = {"name": "faulty"}
+        busy_s = None
+
+        def __call__(self, records):
+            first = not log.exists()
+            with log.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            if first:
+                raise DeviceFaultError("CUDA error: an illegal memory access was encountered")
+            yield from records
+
+    monkeypatch.setattr(
+        "pipelines.captioning.caption_stage",
+        lambda config, settings: Stage("caption", settings, lambda: nullcontext(FaultyAtFirst()), workers=1),
+    )
+    outcome = build(fake_config(models("a")), Request(tmp_path / "out"), ray_runner.RayRunner(), print)
+    assert (outcome.views, outcome.failures) == (3, ())
+    faulty, healthy = log.read_text().split()
+    assert faulty != healthy
+    assert not psutil.pid_exists(int(faulty))
+
+
 def _no_such_model():
     raise ModelUnavailableError("there is no such model")
 
@@ -74,7 +104,7 @@ def _no_such_model():
 def test_an_error_of_a_worker_reaches_the_driver_as_it_is(models, fake_config, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "pipelines.captioning.caption_stage",
-        lambda config, settings: Stage("caption", settings, _no_such_model),
+        lambda config, settings, vocabulary=None: Stage("caption", settings, _no_such_model),
     )
     with pytest.raises(UsageError, match="there is no such model"):
         build(fake_config(models("a")), Request(tmp_path / "out"), ray_runner.RayRunner(), print)

@@ -46,6 +46,18 @@ def test_counts_warnings_and_credits_are_told(store):
     assert "CC-BY-3.0" in text
 
 
+def test_captions_of_the_shipped_toy_are_called_that(store):
+    shard = store.require_plan().shards[0]
+    made_by = {"name": "instructblip:tiny", "toy": True}
+    store.commit(
+        CAPTION, shard, None, settings="y", rows=3, views={"folder-a": 3}, made_by=made_by, generation=1
+    )
+    write_card(store, store.require_plan(), Config(name="test"))
+    text = (store.root / "README.md").read_text()
+    assert "come from a toy" in text
+    assert "untrained" not in text
+
+
 def test_names_stay_text(store):
     text = (store.root / "README.md").read_text()
     assert "<script>" not in text

@@ -1,0 +1,26 @@
+"""A key-value cache for beam search that leaves the cross-attention where it is."""
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache, EncoderDecoderCache
+
+
+class SharedCrossAttention(EncoderDecoderCache):
+    """The cache that `generate` makes by itself, but for what beams have in common.
+
+    After each token transformers gathers the caches of the beams that live on. All beams of a picture
+    attend to the same encoder output, and no beam moves to another picture, so gathering the keys and
+    values of the cross-attention copies what is there already: 4 GB for each token of a batch of 64
+    pictures, five beams, 60 tokens of input, flan-t5-xl in bfloat16.
+    """
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Gather the beams' own past alone."""
+        self.self_attention_cache.reorder_cache(beam_idx)
+
+
+def beam_cache(text_config: Any) -> SharedCrossAttention:
+    """Make an empty cache for one call of `generate` of an encoder-decoder."""
+    decoder = text_config.get_text_config(decoder=True)
+    return SharedCrossAttention(DynamicCache(config=decoder), DynamicCache(config=decoder))
