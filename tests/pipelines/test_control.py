@@ -128,6 +128,7 @@ def test_the_command_prints_the_result_as_data(finished):
     [
         (["guided"], "unknown control 'guided' (valid: unguided)"),
         (["unguided", "--shard", "0/2"], "--shard: a control takes the whole dataset"),
+        (["unguided", "--images", "photos"], "--images: a control takes the whole dataset"),
     ],
 )
 def test_the_command_refuses_what_is_no_control(tmp_path, arguments: list[str], problem: str):

@@ -88,7 +88,9 @@ def test_a_fault_of_a_device_restarts_the_worker_and_blames_nobody(
 
     monkeypatch.setattr(
         "pipelines.captioning.caption_stage",
-        lambda config, settings: Stage("caption", settings, lambda: nullcontext(FaultyAtFirst()), workers=1),
+        lambda config, settings, vocabulary=None: Stage(
+            "caption", settings, lambda: nullcontext(FaultyAtFirst()), workers=1
+        ),
     )
     outcome = build(fake_config(models("a")), Request(tmp_path / "out"), ray_runner.RayRunner(), print)
     assert (outcome.views, outcome.failures) == (3, ())
