@@ -1,5 +1,6 @@
 """The scene around the object, and the pictures taken of it."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,12 @@ class Studio:
 
     def clear(self) -> None:
         """Delete everything that the set-up did not make; nothing an importer leaves can survive this."""
+        for scene in bpy.data.scenes:
+            # Cycles keeps its copy of the last object for more views, and parts of it for longer.
+            scene.render.use_persistent_data = False
+            scene.render.use_persistent_data = True
         bpy.data.batch_remove([block for block in blocks() if block.as_pointer() not in self.kept])
+        gc.collect()  # the glTF importer leaves the file's bytes in cycles of references
 
     def normalise(self, rotation: list[float] | None) -> tuple[int, float, NDArray[np.float64]]:
         """Turn the object, scale its largest extent to 1 and centre it at the origin.

@@ -519,7 +519,11 @@ def test_the_real_child_dies_with_its_parent_even_in_the_middle_of_its_work(laun
 
 
 def test_memory_of_a_child_does_not_grow_with_the_objects(renderer, make_job, tmp_path):
-    trimesh.creation.icosphere(subdivisions=6).export(tmp_path / "fine.glb")  # 41k vertices, 6 MB in Blender
+    fine = trimesh.creation.icosphere(subdivisions=6)  # 41k vertices, 6 MB in Blender
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (1024, 1024, 3), dtype=np.uint8))
+    corners = np.random.default_rng(0).random((len(fine.vertices), 2))
+    fine.visual = trimesh.visual.TextureVisuals(corners, image=noise)  # 3 MB as PNG, 4 MB in Blender
+    fine.export(tmp_path / "fine.glb")
     job = make_job(tmp_path / "fine.glb")
 
     def resident_mb_after(objects: int) -> float:
@@ -527,8 +531,8 @@ def test_memory_of_a_child_does_not_grow_with_the_objects(renderer, make_job, tm
             renderer.render(job)
         return psutil.Process(renderer.supervisor.child_pid).memory_info().rss / 1e6
 
-    before = resident_mb_after(4)
-    assert resident_mb_after(12) < before + 30
+    before = resident_mb_after(8)
+    assert resident_mb_after(24) < before + 20
 
 
 def test_a_blender_binary_is_understood_past_its_greeting(launcher, make_job, tmp_path):
