@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 import psutil
 
 from render.job import HEADER, PREAMBLE, Message, decode_message, encode_message
+from render.temporary import TemporaryFolder
 
 WATCH_INTERVAL_S: Final = 0.2
 """How often the resident size is read: a scene grows by about 1 GB/s at most."""
@@ -46,19 +47,19 @@ class ChildProcess:
         self._max_memory_bytes = max_memory_bytes
         self._log = append_only_file()
         # Blender makes a folder there at its start, and leaves it behind where it is killed.
-        self._temporary = tempfile.TemporaryDirectory(prefix="mvcap-blender-", ignore_cleanup_errors=True)
+        self._temporary = TemporaryFolder.open()
         self._received = bytearray()
         # The kernel ends the child together with the *thread* that started it, and the affinity is
         # inherited from that thread as well: so a thread of its own, which lives as long as the child.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="blender-starter")
         try:
             self._process = self._starter.submit(
-                start, command, self._log, core, self._temporary.name
+                start, command, self._log, core, str(self._temporary.path)
             ).result()
         except OSError:
             self._starter.shutdown()
             self._log.close()
-            self._temporary.cleanup()
+            self._temporary.remove()
             raise
         self._watched = [psutil.Process(self._process.pid)]
 
@@ -104,7 +105,7 @@ class ChildProcess:
             if pipe is not None:
                 pipe.close()
         self._starter.shutdown()
-        self._temporary.cleanup()
+        self._temporary.remove()
 
     def _next_message(self, deadline: float) -> tuple[Message, bytes]:
         while len(self._received) < HEADER.size:
