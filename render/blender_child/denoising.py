@@ -6,9 +6,10 @@ from typing import Any
 class GlassDenoising:
     """A second denoiser, of alpha, that objects with see-through surfaces get.
 
-    Whether a ray passes such a surface is chosen by chance, and Cycles denoises colour alone. The albedo and
-    the normals that guide the denoiser are as noisy there, so they are filtered first. A glass of beer at 8
-    samples goes from SSIM .913 to .990 for 19 % more time (measured 2026-11-24).
+    Whether a ray passes such a surface is chosen by chance, and Cycles denoises colour alone. What guides
+    the denoisers is as noisy there, so it is filtered first. Alpha is guided by albedo alone: a glass of
+    beer at 8 samples then has SSIM .986, with normals as well .978, by none .980, and .797 where alpha is
+    left as it is (measured 2026-11-24).
     """
 
     def __init__(self, scene: Any) -> None:
@@ -35,7 +36,6 @@ def connect_denoiser(tree: Any, prefilter: str) -> None:
     denoise.prefilter = prefilter
     put_alpha.mode = "REPLACE_ALPHA"  # colour is premultiplied already
     tree.links.new(layers.outputs["Alpha"], denoise.inputs["Image"])
-    tree.links.new(layers.outputs["Denoising Normal"], denoise.inputs["Normal"])
     tree.links.new(layers.outputs["Denoising Albedo"], denoise.inputs["Albedo"])
     tree.links.new(layers.outputs["Image"], put_alpha.inputs["Image"])
     tree.links.new(denoise.outputs["Image"], put_alpha.inputs["Alpha"])

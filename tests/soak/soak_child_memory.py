@@ -45,8 +45,8 @@ def test_the_memory_of_a_child_is_flat_over_five_hundred_objects(capsys):
                 child = psutil.Process(renderer.supervisor.child_pid)
                 resident_mb.append(child.memory_info().rss / 1e6)
     with capsys.disabled():
-        print(
-            f"\nresident MB after every {SAMPLED} objects:", " ".join(f"{size:.0f}" for size in resident_mb)
-        )
+        sizes = " ".join(f"{size:.0f}" for size in resident_mb)
+        print(f"\nresident MB after every {SAMPLED} objects: {sizes}")
+    assert len(pids) == 1
     settled = resident_mb[WARM // SAMPLED - 1]
     assert max(resident_mb[WARM // SAMPLED :]) < settled + GROWTH_MB

