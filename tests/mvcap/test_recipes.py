@@ -185,7 +185,7 @@ def test_every_problem_is_reported_at_once_including_plugin_options():
             "sources": [
                 {"source": "folder", "options": {"path": "x", "lables": "y"}},
                 {"source": "foldr"},
-                {"source": "sh3f", "options": {"selection": "all"}},
+                {"source": "sh3f", "options": {"selection": "everything"}},
             ],
             "render": {"backend": "fake", "views": 0, "options": {"fial": {}}},
         }

@@ -5,6 +5,7 @@ model's picture, because the catalogues' own names mislead; `demo` marks the obj
 """
 
 import csv
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -31,8 +32,9 @@ class Options(BaseModel):
 
     path: Path | None = None
     """A folder of `.sh3f` files; where `make setup` put them if null."""
-    selection: Literal["demo", "labelled"] = "labelled"
-    """The demo's objects, or every object with a reviewed category."""
+    selection: Literal["demo", "labelled", "all"] = "labelled"
+    """The demo's objects, every object with a reviewed category, or every model there is: the catalogue's
+    name, which nobody has reviewed, is then the category of those without one."""
 
 
 def default_library() -> Path:
@@ -46,15 +48,29 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     Raises:
         AssetFolderError: there are no libraries, or one of them is damaged.
     """
-    wanted = read_labels(demo_only=options.selection == "demo")
-    for library in _libraries(options.path):
-        unpacked = unpack_library(library, cache_folder() / "sh3f" / "unpacked")
-        for furniture in read_catalog(unpacked):
-            if category := wanted.pop(furniture.id, None):
-                yield _object(furniture, category)
-    for source_id in wanted:
+    labels = read_labels(demo_only=options.selection == "demo")
+    listed = set()
+    for furniture in _furniture(options.path):
+        category = labels.get(furniture.id) or (
+            _plain_name(furniture) if options.selection == "all" else None
+        )
+        if category and furniture.id not in listed:
+            listed.add(furniture.id)
+            yield _object(furniture, category)
+    for source_id in [source_id for source_id in labels if source_id not in listed]:
         message = "none of the furniture libraries holds this model"
         yield Rejected(make_uid(SOURCE, source_id), stage="list", reason=BAD_ASSET, message=message)
+
+
+def _furniture(path: Path | None) -> Iterator[Furniture]:
+    for library in _libraries(path):
+        yield from read_catalog(unpack_library(library, cache_folder() / "sh3f" / "unpacked"))
+
+
+def _plain_name(furniture: Furniture) -> str:
+    """Return a catalogue's name in plain words: `Chair 12` is a chair; its id where none are left."""
+    words = re.sub(r"[\W\d_]+", " ", furniture.name).strip().lower()
+    return words or furniture.id
 
 
 def read_labels(*, demo_only: bool = False) -> dict[str, str]:

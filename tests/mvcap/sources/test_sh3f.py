@@ -79,6 +79,19 @@ def test_labelled_models_that_no_library_holds_are_rejected_one_by_one(library: 
     assert len({item.uid for item in items}) == len(items)
 
 
+def test_models_without_a_label_are_listed_where_all_are_wanted(library: Library):
+    labelled, unlabelled = (
+        [
+            item
+            for item in list_objects(Options(path=library(), selection=kind))
+            if isinstance(item, SelectedObject)
+        ]
+        for kind in ("labelled", "all")
+    )
+    assert [item.category for item in labelled] == ["bench"]
+    assert [item.category for item in unlabelled] == ["bench", "two lines"]
+
+
 def test_the_same_model_in_two_libraries_is_listed_once(library: Library):
     library(name="First")
     folder = library(name="Second", extra=b"x").parent
