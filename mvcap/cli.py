@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 
 PARTIAL = 3
+PICTURES, AGAIN = "Pictures", "One picture made again"
+"""Panels of the help."""
 PICTURES_PER_SHARD = 512
 """Of a folder of pictures, most of which stand for themselves: as much work as some objects' views."""
 
@@ -53,7 +55,7 @@ Models = Annotated[
         "--models",
         metavar="FOLDER",
         parser=_path,
-        help="Your 3D models: glb, gltf, obj, fbx, stl, ply, usd.",
+        help="Your 3D models: glb, gltf, obj, fbx, stl, ply, usd; nested as you like.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", parser=_path, help="The dataset's folder.")]
@@ -64,7 +66,12 @@ Recipe = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Change one setting; may be repeated.")
 ]
-RunnerName = Annotated[str, typer.Option("--runner", metavar="ray|local", help="Where the stages run.")]
+RunnerName = Annotated[
+    str,
+    typer.Option(
+        "--runner", metavar="ray|local", help="Where the stages run: Ray, or threads of this process."
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option("--address", metavar="ADDRESS", help="An existing Ray cluster: auto or HOST:PORT."),
@@ -110,33 +117,74 @@ def render(
     models: Models = None,
     config: Recipe = None,
     views: Annotated[
-        int | None, typer.Option("--views", metavar="N", help="Pictures of each object.")
+        int | None,
+        typer.Option("--views", metavar="N", help="Pictures of each object (100).", rich_help_panel=PICTURES),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option("--resolution", metavar="PX", help="Width and height.")
+        int | None,
+        typer.Option("--resolution", metavar="PX", help="Width and height (512).", rich_help_panel=PICTURES),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", metavar="NAME", help="fast, physical or reference.")
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="NAME",
+            help="fast: a hard sun and painted light, for large datasets; physical: soft shadows, all light "
+            "traced; reference: the same with most samples (physical).",
+            rich_help_panel=PICTURES,
+        ),
     ] = None,
     shard: Slice = None,
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
     uid: Annotated[
-        str | None, typer.Option("--uid", metavar="UID", help="Make one picture of DIR again: its object.")
+        str | None,
+        typer.Option("--uid", metavar="UID", help="Of which object of DIR.", rich_help_panel=AGAIN),
     ] = None,
-    view: Annotated[int | None, typer.Option("--view", metavar="N", help="... its view index.")] = None,
+    view: Annotated[
+        int | None, typer.Option("--view", metavar="N", help="Its view index.", rich_help_panel=AGAIN)
+    ] = None,
     save: Annotated[
         Path | None,
-        typer.Option("--save", metavar="FILE", parser=_path, help="... where to write it (.png or .jpg)."),
+        typer.Option(
+            "--save",
+            metavar="FILE",
+            parser=_path,
+            help="Where to write it: .png or .jpg.",
+            rich_help_panel=AGAIN,
+        ),
     ] = None,
 ) -> None:
-    """Render every object; the dataset loads at once, its captions null.
+    """Render every object, seen from all over the upper hemisphere, into a dataset.
 
     Example: `mvcap render --models my_models --out my_dataset --views 24 --resolution 384`
 
-    With `--uid`, `--view` and `--save`: make one picture of a dataset again from what the dataset
-    recorded, and exit 0 if it has the stored bytes, 1 if not.
+    An object's **category** is the name of the sub-folder that its model lies in, or what a `labels.csv` in
+    `my_models` says of it (columns `path,category,license,creator,source_url`; all but `path` optional).
+
+    **What you get**: `datasets.load_dataset("my_dataset")`, a row for each view with image, category, camera
+    and licence, its caption null until `mvcap caption my_dataset`; contact sheets to look at in
+    `my_dataset/report/sheets/`; what failed and why in `my_dataset/failures.parquet` (exit code 3). After an
+    interruption the same command goes on, and renders nothing twice.
+
+    **Often set**, with `--set` each; `my_dataset/_mvcap/config.yaml` lists every setting:
+
+    - `render.light=studio` or `objaverse`, the paper's
+
+    - `render.background=#808080`; `render.backgrounds=FOLDER` of pictures instead; to keep the alpha,
+    `render.image.format=png` and `render.image.keep_alpha=true`
+
+    - `render.camera.law=hemisphere`, `angle`, `ring` or `hammersley`; `render.camera.distance_jitter=0.2`
+
+    - `render.extras=[mask,depth,normals]`, stored beside each picture
+
+    - `render.device=auto`, `cpu`, `optix`, `cuda`, `hip`, `metal` or `oneapi`
+
+    - `run.render_workers=4` Blenders at once; one for each CPU otherwise
+
+    With `--uid`, `--view` and `--save`, **one picture of a dataset is made again** from what the dataset
+    recorded; the exit code is 0 if it has the stored bytes, 1 if not.
 
     Example: `mvcap render --out my_dataset --uid folder-chair-1a2b3c4d --view 17 --save again.png`
     """
