@@ -29,7 +29,7 @@ def test_one_run_accounts_for_every_model(capsys):
     models = [item for item in listed if isinstance(item, SelectedObject)]
     out = cache_folder() / "soak" / "every-model"
     command = [Path(sys.executable).with_name("mvcap"), "render", "--out", out]
-    command += ["--views", str(VIEWS), "--resolution", "224", "--preset", "fast"]
+    command += ["--views", str(VIEWS), "--resolution", "224", "--preset", "fast", "--runner", "local"]
     command += [part for setting in SETTINGS for part in ("--set", setting)]
     done = subprocess.run(command, check=False)
     rows = pq.read_table(out / "objects.parquet").to_pylist()
