@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from render.blender_child.usd_references import check_references
 
@@ -35,6 +36,11 @@ BLACK_PAINT = 0.04
 """Albedo; as much as a smooth surface of refractive index 1.5 reflects."""
 DEFAULT_GREY = 0.8
 """Base colour of a new material, and of what the importers make where a file says nothing."""
+
+
+LARGEST_CUT_OUT = 2**24
+"""Pixels of a texture whose alpha is looked at: 4096 × 4096, for which Blender takes 256 MB."""
+OPAQUE = 0.98
 
 
 def import_asset(path: Path) -> None:
@@ -93,6 +99,35 @@ def is_readable(image: Any, folder: Path) -> bool:
     readable = image.size[0] > 0  # reading the size decodes the file
     image.buffers_free()
     return bool(readable)
+
+
+def cut_out_by_textures() -> None:
+    """Let the alpha of OBJ textures cut out leaves and nets, as the viewers do that such files are made for.
+
+    Blender's importer takes alpha from `map_d` alone, and would show the squares on which leaves are drawn. A
+    picture whose alpha is the same all over, be it zero, means nothing by it: its colours count as they are.
+    """
+    for material in [material for material in bpy.data.materials if material.use_nodes]:
+        for node in [node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"]:
+            colour, alpha = node.inputs["Base Color"], node.inputs["Alpha"]
+            if colour.links and not alpha.links and alpha.default_value == 1.0:
+                texture = colour.links[0].from_node
+                if texture.type == "TEX_IMAGE" and cuts_out(texture.image):
+                    material.node_tree.links.new(texture.outputs["Alpha"], alpha)
+                elif texture.type == "TEX_IMAGE":
+                    texture.image.alpha_mode = "CHANNEL_PACKED"
+
+
+def cuts_out(image: Any) -> bool:
+    """Tell whether some of a picture is see-through and some is not."""
+    width, height = image.size
+    if image.channels != 4 or width * height > LARGEST_CUT_OUT:
+        return False
+    pixels = np.empty(width * height * 4, dtype=np.float32)
+    image.pixels.foreach_get(pixels)
+    image.buffers_free()
+    alpha = pixels[3::4]
+    return bool(alpha.min() < OPAQUE <= alpha.max())
 
 
 def give_materials() -> None:

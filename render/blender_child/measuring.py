@@ -38,10 +38,7 @@ def rendered_parts() -> Iterator[Part]:
         item = instance.object
         if item.type == "MESH" and not item.hide_render:
             mesh, matrix = item.data, np.array(instance.matrix_world)
-            corners = np.empty(len(mesh.loops), dtype=np.int32)
-            mesh.loops.foreach_get("vertex_index", corners)
-            faces = np.empty(len(mesh.polygons), dtype=np.int32)
-            mesh.polygons.foreach_get("loop_start", faces)
+            corners, faces = outlines(mesh)
             vertices = coordinates(mesh) @ matrix[:3, :3].T + matrix[:3, 3]
             yield Part(item.original, vertices, corners, faces)
 
@@ -50,6 +47,15 @@ def coordinates(mesh: Any) -> NDArray[np.float32]:
     flat = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
     mesh.vertices.foreach_get("co", flat)
     return flat.reshape(-1, 3)  # (N, 3)
+
+
+def outlines(mesh: Any) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the vertex of each corner, (C,), and the first corner of each face, (F,)."""
+    corners = np.empty(len(mesh.loops), dtype=np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    faces = np.empty(len(mesh.polygons), dtype=np.int32)
+    mesh.polygons.foreach_get("loop_start", faces)
+    return corners, faces
 
 
 def measure() -> tuple[int, NDArray[np.float64]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from render.blender_child.denoising import GlassDenoising
 from render.blender_child.devices import choose_device
 from render.blender_child.importing import (
+    cut_out_by_textures,
     detach_missing_textures,
     give_materials,
     has_colour,
@@ -22,6 +23,7 @@ from render.blender_child.importing import (
 )
 from render.blender_child.lighting import add_light
 from render.blender_child.measuring import delete_nonfinite_vertices, delete_outlier_faces, measure
+from render.blender_child.mending import mend_surfaces
 from render.blender_child.painting import has_glass, paint_light
 from render.blender_child.passes import PassScene
 
@@ -69,7 +71,10 @@ class Studio:
         self.scene.frame_set(0)
         hide_all_but_meshes(item for item in self.scene.objects if item.as_pointer() not in self.kept)
         nonfinite, outliers = delete_nonfinite_vertices(), delete_outlier_faces()
+        mend_surfaces()
         textures, missing = detach_missing_textures(path.parent)
+        if path.suffix.lower() == ".obj":
+            cut_out_by_textures()
         give_materials()
         coloured = has_colour()
         lift_blackest()
