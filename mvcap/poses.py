@@ -21,9 +21,9 @@ Floats = NDArray[np.float64]
 FRAMED_HALF_EXTENT: Final = 1.5 * 32 / (2 * 35)
 """Half of what a camera of MVCap's renders (lens 35 mm on 32 mm, distance 1.5) sees at the object's centre,
 in edges of the unit cube: 0.686. An object that fills its frames as a rendered one does fits the cube."""
-MEAN_UP_WEIGHT: Final = 0.01
+MEAN_UP_WEIGHT: Final = 0.002
 """Of the mean up vector against the level right vectors: it decides only where these do not, as over an arc
-of less than about 20 degrees, whose right vectors are nearly parallel."""
+of less than about 10 degrees, whose right vectors are nearly parallel."""
 TRIM: Final = 3.0
 """Multiple of the median residual beyond which a camera is left out of an estimate."""
 PARALLEL: Final = 1e-3

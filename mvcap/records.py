@@ -35,7 +35,7 @@ class ObjectRecord:
     """The source's own id, any string; never used as a path."""
     name: str
     asset: str
-    """Absolute path of the model file."""
+    """Absolute path of the model file; of the folder or archive of its pictures where it has no model."""
     license: str | None
     creator: str | None
     source_url: str | None

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -9,15 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from mvcap import plugins, schema
 from mvcap.commits import Commit
+from mvcap.config import producing_settings
 from mvcap.errors import UsageError
 from mvcap.files import json_bytes
+from mvcap.pictures import Picture, UnusableInputError
 from mvcap.plan import make_uid
 from mvcap.records import Rejected, SelectedObject
+from render.cameras import project
 
 SOURCES = plugins.names("mvcap.sources")
 
@@ -46,9 +51,19 @@ def images_sample(root: Path) -> dict[str, Any]:
     return {"path": str(root)}
 
 
+def mvimgnet_sample(root: Path) -> dict[str, Any]:
+    scenes = runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "colmap_scene.py"))
+    scenes["write_scene"](root / "2" / "1a2b3c4d", scenes["ring"](4))
+    (root / "2" / "00000000" / "sparse").mkdir(parents=True)
+    (root / "9" / "11111111").mkdir(parents=True)
+    (root / "mvimgnet_category.txt").write_bytes(b"2,wahser\r\n")
+    return {"path": str(root), "min_views": 4, "views": 3}
+
+
 SAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "folder": folder_sample,
     "images": images_sample,
+    "mvimgnet": mvimgnet_sample,
     "sh3f": sh3f_sample,
 }
 """For each source: fill an empty folder with a few objects, and return the options that list them."""
@@ -101,7 +116,7 @@ def test_the_module_says_what_it_reads_and_lists_with_one_argument(name: str):
 def test_importing_a_source_is_light_and_touches_nothing(name: str, tmp_path: Path):
     code = (
         f"import sys, mvcap.sources.{name}\n"
-        "heavy = {'torch', 'ray', 'bpy', 'transformers', 'pyarrow', 'PIL'} & set(sys.modules)\n"
+        "heavy = {'torch', 'ray', 'bpy', 'transformers', 'pyarrow', 'PIL', 'pycolmap'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     environment = {"HOME": str(tmp_path), "MVCAP_CACHE": str(tmp_path / "cache")}
@@ -126,7 +141,7 @@ def test_objects_are_complete(name: str, sample: BaseModel):
             assert record.source == name
             assert record.uid == make_uid(name, record.source_id)
             assert Path(record.asset).is_absolute()
-            assert Path(record.asset).is_file()
+            assert Path(record.asset).exists()
             assert item.category.strip() == item.category != ""
             assert record.name
             assert record.rotation is None or len(record.rotation) == 9
@@ -154,3 +169,67 @@ def test_a_missing_place_is_a_usage_error_with_a_next_step(name: str, sample: Ba
     options = sample.model_copy(update={"path": tmp_path / "missing"})
     with pytest.raises(UsageError, match="missing"):
         list_sample(name, options)
+
+
+# --- sources of pictures ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(name: str, sample: BaseModel) -> dict[str, list[Picture] | UnusableInputError]:
+    """The pictures of every listed object, or why it has none; by uid."""
+    source = plugins.load("mvcap.sources", name)
+    if not hasattr(source, "open_pictures"):
+        pytest.skip("this source gives 3D objects")
+    finder = source.open_pictures(sample)
+
+    def find(item: SelectedObject) -> list[Picture] | UnusableInputError:
+        try:
+            return list(finder(item))
+        except UnusableInputError as error:
+            return error
+
+    return {item.uid: find(item) for item in list_sample(name, sample) if isinstance(item, SelectedObject)}
+
+
+def test_pictures_have_indices_of_their_own_and_can_be_read(found: dict[str, Any]):
+    usable = [pictures for pictures in found.values() if not isinstance(pictures, UnusableInputError)]
+    assert usable
+    for pictures in usable:
+        indices = [picture.view_index for picture in pictures]
+        assert indices == sorted(set(indices))
+        assert all(picture.name for picture in pictures)
+        assert all(picture.content.read() for picture in pictures if picture.content)
+        assert any(picture.content for picture in pictures)
+
+
+def test_cameras_look_at_the_object_from_where_they_say(name: str, found: dict[str, Any]):
+    pictures = [p for some in found.values() if not isinstance(some, UnusableInputError) for p in some]
+    cameras = [picture.camera for picture in pictures if picture.camera]
+    assert bool(cameras) == hasattr(plugins.load("mvcap.sources", name), "CAMERAS")
+    for camera in cameras:
+        (pixel,) = project(np.zeros((1, 3)), camera)
+        assert 0 < pixel[0] < camera.width
+        assert 0 < pixel[1] < camera.height
+        direction = np.array(camera.camera_to_world).reshape(4, 4)[:3, 3] / camera.distance
+        assert np.degrees(np.arcsin(direction[2])) == pytest.approx(camera.elevation_deg, abs=1e-6)
+        turned = np.degrees(np.arctan2(direction[1], direction[0])) - camera.azimuth_deg
+        assert (turned + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
+
+
+def test_assets_lie_in_the_path_by_which_sections_of_one_source_are_told_apart(
+    name: str, sample: BaseModel, found: dict[str, Any]
+):
+    root = Path(sample.model_dump()["path"])
+    for item in list_sample(name, sample):
+        if isinstance(item, SelectedObject):
+            assert Path(item.record.asset).is_relative_to(root)
+
+
+def test_views_are_counted_ahead_for_the_progress_bar(name: str, sample: BaseModel, found: dict[str, Any]):
+    count = plugins.load("mvcap.sources", name).expected_views(sample)
+    items = [item for item in list_sample(name, sample) if isinstance(item, SelectedObject)]
+    assert all(isinstance(count(item), int) and count(item) >= 1 for item in items)
+
+
+def test_where_a_corpus_lies_is_no_part_of_the_settings(sample: BaseModel, found: dict[str, Any]):
+    assert "path" not in producing_settings(sample)
