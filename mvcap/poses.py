@@ -26,6 +26,8 @@ MEAN_UP_WEIGHT: Final = 0.002
 of less than about 10 degrees, whose right vectors are nearly parallel."""
 TRIM: Final = 3.0
 """Multiple of the median residual beyond which a camera is left out of an estimate."""
+JUST_BELOW_A_TURN: Final = 360 - 2e-5
+"""Rounding would store what is above as 360, which is 0."""
 PARALLEL: Final = 1e-3
 """Smallest share of the axes' spread that still tells where they meet: an arc of about 6 degrees."""
 
@@ -60,8 +62,9 @@ def make_camera(
 ) -> Camera:
     """Describe an OpenGL camera, (4, 4) in the dataset's world, with the angles of where it stands."""
     x, y, z = map(float, camera_to_world[:3, 3])
+    azimuth = degrees(atan2(y, x)) % 360
     return Camera(
-        azimuth_deg=degrees(atan2(y, x)) % 360,
+        azimuth_deg=azimuth if azimuth < JUST_BELOW_A_TURN else 0.0,
         elevation_deg=degrees(atan2(z, hypot(x, y))),
         distance=hypot(x, y, z),
         camera_to_world=tuple(np.asarray(camera_to_world, dtype=float).ravel().tolist()),

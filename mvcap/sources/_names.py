@@ -3,10 +3,7 @@
 import csv
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
-
-from mvcap.errors import AssetFolderError
 
 TITLE: Final = re.compile(r"[A-Z][a-z]+")
 
@@ -27,27 +24,3 @@ def clean_name(listed: str, reviewed: Mapping[str, str] | None = None) -> str:
 def read_reviewed(text: str) -> dict[str, str]:
     """Read a table of the columns `listed` and `name`: from listed names, casefolded, to chosen ones."""
     return {row["listed"].casefold(): row["name"] for row in csv.DictReader(text.splitlines())}
-
-
-def read_categories(path: Path, key: str) -> dict[str, str]:
-    """Read a table that says of what category each thing is: a CSV file of the columns `key` and `category`.
-
-    Raises:
-        AssetFolderError: it cannot be read, lacks a column, or gives one thing two categories.
-    """
-    categories: dict[str, str] = {}
-    try:
-        with path.expanduser().open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {key, "category"} <= set(reader.fieldnames or ()):
-                has = ", ".join(reader.fieldnames or ())
-                raise AssetFolderError(f"{path} must have the columns {key} and category; it has {has}")
-            for row in reader:
-                thing, category = (row[key] or "").strip(), (row["category"] or "").strip()
-                if thing and category and categories.setdefault(thing, category) != category:
-                    raise AssetFolderError(
-                        f"{path} says of {thing!r} both {categories[thing]!r} and {category!r}"
-                    )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise AssetFolderError(f"cannot read {path}: {error}") from error
-    return categories

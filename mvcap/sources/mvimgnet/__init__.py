@@ -12,7 +12,7 @@ elevations are as good as the cameras were level, and distances compare within a
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,7 @@ from mvcap.pictures import FindPictures
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import readable_folder, subfolders
+from mvcap.sources._sequences import Spread
 from mvcap.sources.mvimgnet.names import class_names
 
 SOURCE = "mvimgnet"
@@ -44,8 +45,7 @@ class Options(BaseModel):
     """Valid frames that a scene must have, as in MVCap."""
     views: int | None = Field(None, ge=1)
     """How many of its valid frames are kept; all where null."""
-    spread: Literal["direction", "time"] = "direction"
-    """Which: those farthest apart by the direction from which they see the object, or at equal intervals."""
+    spread: Spread = "direction"
     masks: bool = False
     """Store masks, where there are any, and how much of each frame the object covers."""
     mask_path: Annotated[Path | None, OPERATIONAL] = None

@@ -14,32 +14,13 @@ from mvcap.errors import NO_POSES
 from mvcap.pictures import UnusableInputError
 from mvcap.plugins import missing_extra
 from mvcap.poses import from_opencv, from_world_to_camera, is_rigid
+from mvcap.sources._sequences import Frame
 
 FILES: Final = ("cameras.bin", "images.bin", "points3D.bin")
 LARGEST_BYTES: Final = 2**30
 """Of one file; the densest scenes of MVImgNet have some 10 MB."""
 FOCAL_RATIOS: Final = (0.1, 10.0)
 """Of focal length to picture size: what is outside is no camera, as where `cameras.bin` was cut off."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame that the reconstruction has placed."""
-
-    camera_to_world: NDArray[np.float64]
-    """(4, 4) OpenGL, in the reconstruction's own frame."""
-    width: int
-    height: int
-    fx: float
-    """Pixels. Lens distortion, which most models have too, is left out: our cameras are pinholes."""
-    fy: float
-    cx: float
-    cy: float
-
-    @property
-    def half_fov_tan(self) -> float:
-        """Tangent of half the narrower field of view."""
-        return min(self.width / (2 * self.fx), self.height / (2 * self.fy))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mvcap.errors import BAD_ASSET, TOO_FEW_VIEWS
 from mvcap.pictures import FileContent, Picture, UnusableInputError
-from mvcap.poses import make_camera, upright_frame
-from mvcap.records import Camera, SelectedObject
-from mvcap.sampling import spread_by_direction, spread_by_time
+from mvcap.records import SelectedObject
 from mvcap.sources._frames import decodes, picture_files
-from mvcap.sources.mvimgnet.reconstruction import Frame, Reconstruction, read_reconstruction
+from mvcap.sources._sequences import Spread, cameras_of, kept
+from mvcap.sources.mvimgnet.reconstruction import Reconstruction, read_reconstruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +19,7 @@ class Scenes:
     root: Path
     min_views: int
     views: int | None
-    spread: Literal["direction", "time"]
+    spread: Spread
     masks: Path | None
     """Root of the tree of masks; None where none are wanted."""
 
@@ -43,7 +38,7 @@ class Scenes:
         masks = self._masks(folder) if self.masks else {}
         return [
             Picture(order[name], name, FileContent(files[name]), cameras[name], _mask(name, masks))
-            for name in self._kept(valid, cameras)
+            for name in kept(valid, cameras, self.views, self.spread)
         ]
 
     def _folder(self, item: SelectedObject) -> Path:
@@ -66,47 +61,12 @@ class Scenes:
             )
         return valid
 
-    def _kept(self, valid: list[str], cameras: Mapping[str, Camera]) -> list[str]:
-        if self.views is None:
-            return valid
-        if self.spread == "time":
-            return [valid[index] for index in spread_by_time(len(valid), self.views)]
-        return [valid[index] for index in spread_by_direction(directions(cameras, valid), self.views)]
-
     def _masks(self, folder: Path) -> dict[str, Path]:
         """List the scene's masks, in whichever of the published places."""
         assert self.masks
         own = self.masks / folder.relative_to(self.root)
         places = [own / "masks", own / "images", own] if self.masks != self.root else [own / "masks"]
         return next((found for place in places if (found := picture_files(place))), {})
-
-
-def cameras_of(frames: Mapping[str, Frame], points: NDArray[np.float64]) -> dict[str, Camera]:
-    """Express the cameras of frames, in their order, in a frame like the dataset's."""
-    poses = np.stack([frame.camera_to_world for frame in frames.values()])  # (V, 4, 4)
-    tangents = np.array([frame.half_fov_tan for frame in frames.values()])  # (V,)
-    upright = upright_frame(poses, tangents, points)
-    return {
-        name: make_camera(
-            pose,
-            width=frame.width,
-            height=frame.height,
-            fx=frame.fx,
-            fy=frame.fy,
-            cx=frame.cx,
-            cy=frame.cy,
-        )
-        for pose, (name, frame) in zip(upright, frames.items(), strict=True)
-    }
-
-
-def directions(cameras: Mapping[str, Camera], names: list[str]) -> NDArray[np.float64]:
-    """Return the (V, 3) unit vectors from the object to its cameras."""
-    positions = np.array([cameras[name].camera_to_world for name in names]).reshape(-1, 4, 4)[:, :3, 3]
-    unit: NDArray[np.float64] = positions / np.maximum(
-        np.linalg.norm(positions, axis=1, keepdims=True), 1e-12
-    )
-    return unit
 
 
 def _mask(name: str, masks: Mapping[str, Path]) -> FileContent | None:
