@@ -8,16 +8,22 @@ from typing import Final
 TITLE: Final = re.compile(r"[A-Z][a-z]+")
 
 
-def clean_name(listed: str, reviewed: Mapping[str, str] | None = None) -> str:
+def clean_name(listed: str, reviewed: Mapping[str, str] | None = None, *, lower: bool = False) -> str:
     """Return the name that a person has chosen for a listed one, or else the listed one made plain.
 
-    Plain: without underscores, doubled blanks and what stands in parentheses; and in lower case, but for
-    words that are not merely capitalised, such as PVC or iPod.
+    Plain: without underscores, doubled blanks and what stands in parentheses; of alternatives (`shorts /
+    trunks`) the first.
+
+    Args:
+        lower: for lists that capitalise at random. Words that are not merely capitalised, such as PVC or
+            iPod, stay as they are.
     """
     spaced = " ".join(listed.replace("_", " ").split())
     if reviewed and (chosen := reviewed.get(spaced.casefold())):
         return chosen
-    plain = " ".join(re.sub(r"\([^)]*\)", " ", spaced).split())
+    plain = " ".join(re.sub(r"\([^)]*\)", " ", spaced).split(" / ")[0].split())
+    if not lower:
+        return plain
     return " ".join(word.lower() if TITLE.fullmatch(word) else word for word in plain.split(" "))
 
 

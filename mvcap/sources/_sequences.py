@@ -44,18 +44,20 @@ def cameras_of(frames: Mapping[str, Frame], points: NDArray[np.float64] | None =
     poses = np.stack([frame.camera_to_world for frame in frames.values()])  # (V, 4, 4)
     tangents = np.array([frame.half_fov_tan for frame in frames.values()])  # (V,)
     upright = upright_frame(poses, tangents, points)
-    return {
-        name: make_camera(
-            pose,
-            width=frame.width,
-            height=frame.height,
-            fx=frame.fx,
-            fy=frame.fy,
-            cx=frame.cx,
-            cy=frame.cy,
-        )
-        for pose, (name, frame) in zip(upright, frames.items(), strict=True)
-    }
+    return {name: placed(frame, pose) for pose, (name, frame) in zip(upright, frames.items(), strict=True)}
+
+
+def placed(frame: Frame, camera_to_world: NDArray[np.float64]) -> Camera:
+    """Describe a frame's camera where it stands in the dataset's world, (4, 4) OpenGL."""
+    return make_camera(
+        camera_to_world,
+        width=frame.width,
+        height=frame.height,
+        fx=frame.fx,
+        fy=frame.fy,
+        cx=frame.cx,
+        cy=frame.cy,
+    )
 
 
 def kept(names: Sequence[str], cameras: Mapping[str, Camera], count: int | None, spread: Spread) -> list[str]:

@@ -3,7 +3,7 @@
 import csv
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +15,14 @@ LARGEST_JSON_BYTES: Final = 2**30
 """Unpacked; the LVIS annotations of Objaverse have 2 MB."""
 
 
-def read_categories(path: Path, key: str) -> dict[str, str]:
+def read_categories(path: Path, *keys: str) -> dict[str, str]:
     """Read what category each thing is of.
 
     Args:
-        path: `.csv` or `.parquet` with the columns `key` and `category`, or `.json` or `.json.gz` that maps each
-            category to a list of things, as Objaverse's LVIS annotations do; those names are cleaned.
-        key: the column that names the thing, such as `uid`.
+        path: `.csv` or `.parquet` with the columns `category` and one of `keys`, or `.json` or `.json.gz`
+            that maps each category to a list of things, as Objaverse's LVIS annotations do; those names
+            are cleaned.
+        keys: columns that may name the thing, such as `uid`; the first that is there counts.
 
     Raises:
         AssetFolderError: it cannot be read, lacks a column, or gives one thing two categories.
@@ -29,7 +30,7 @@ def read_categories(path: Path, key: str) -> dict[str, str]:
     path = path.expanduser()
     categories: dict[str, str] = {}
     try:
-        for thing, category in _pairs(path, key):
+        for thing, category in _pairs(path, keys):
             if thing and category and categories.setdefault(thing, category) != category:
                 raise AssetFolderError(f"{path} says of {thing!r} {categories[thing]!r} and {category!r}")
     except (OSError, ValueError, csv.Error, EOFError) as error:  # json, gzip and pyarrow raise these
@@ -37,14 +38,13 @@ def read_categories(path: Path, key: str) -> dict[str, str]:
     return categories
 
 
-def _pairs(path: Path, key: str) -> Iterator[tuple[str, str]]:
+def _pairs(path: Path, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
     if path.name.endswith((".json", ".json.gz")):
         for category, things in _json(path).items():
             yield from ((str(thing).strip(), clean_name(category)) for thing in things)
         return
-    rows = _parquet(path, key) if path.suffix == ".parquet" else _csv(path, key)
-    for row in rows:
-        yield str(row[key] or "").strip(), str(row[CATEGORY] or "").strip()
+    for thing, category in _parquet(path, keys) if path.suffix == ".parquet" else _csv(path, keys):
+        yield str(thing or "").strip(), str(category or "").strip()
 
 
 def _json(path: Path) -> Mapping[str, list[Any]]:
@@ -58,24 +58,25 @@ def _json(path: Path) -> Mapping[str, list[Any]]:
     return content
 
 
-def _csv(path: Path, key: str) -> Iterable[Mapping[str, Any]]:
+def _csv(path: Path, keys: Sequence[str]) -> Iterator[tuple[Any, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
-        _require_columns(path, key, reader.fieldnames or ())
-        yield from reader
+        key = _key_column(path, keys, reader.fieldnames or ())
+        yield from ((row[key], row[CATEGORY]) for row in reader)
 
 
-def _parquet(path: Path, key: str) -> Iterable[Mapping[str, Any]]:
+def _parquet(path: Path, keys: Sequence[str]) -> Iterator[tuple[Any, Any]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        _require_columns(path, key, file.schema_arrow.names)
-        rows: list[dict[str, Any]] = file.read(columns=[key, CATEGORY]).to_pylist()
-    return rows
+        key = _key_column(path, keys, file.schema_arrow.names)
+        for batch in file.iter_batches(columns=[key, CATEGORY]):
+            yield from zip(*(batch[name].to_pylist() for name in (key, CATEGORY)), strict=True)
 
 
-def _require_columns(path: Path, key: str, names: Iterable[str]) -> None:
-    if missing := {key, CATEGORY} - set(names):
-        raise AssetFolderError(
-            f"{path} lacks the column {', '.join(sorted(missing))}; it has {', '.join(names)}"
-        )
+def _key_column(path: Path, keys: Sequence[str], names: Sequence[str]) -> str:
+    found = next((key for key in keys if key in names), None)
+    if found is None or CATEGORY not in names:
+        wanted = f"{CATEGORY} and {' or '.join(keys)}"
+        raise AssetFolderError(f"{path} must have the columns {wanted}; it has {', '.join(names)}")
+    return found

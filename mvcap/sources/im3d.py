@@ -1,16 +1,16 @@
 """IM3D, in both layouts in which it goes around: numbered pictures, or scenes as NeRF's for Blender.
 
 `<object>/<nnn>.png`, 100 for each object, without cameras; or scenes with `transforms_train.json`,
-`transforms_val.json` and `transforms_test.json` (`camera_angle_x`, and for each frame a `file_path`, with or without
-its suffix, and a `transform_matrix`: camera to world in Blender's axes). Objects may lie in folders that name
-their class; otherwise a table names it, or else the object's own name without its number.
+`transforms_val.json` and `transforms_test.json` (`camera_angle_x`, and for each frame a `file_path`, with or
+without its suffix, and a `transform_matrix`: camera to world in Blender's axes). Objects may lie in folders
+that name their class; otherwise a table names it, or else the object's own name without its number.
 
-Cameras of scenes keep Blender's up and origin; the scale is chosen so that they frame as much as our renders do.
+Cameras of scenes keep Blender's up and origin; the scale is chosen so that they frame as much as our renders.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import tan
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -23,13 +23,14 @@ from mvcap.config import OPERATIONAL
 from mvcap.errors import BAD_ASSET, TOO_BIG
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
-from mvcap.poses import framed_scale, is_rigid, make_camera
+from mvcap.poses import framed_scale, is_rigid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import plain_parts
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
 from mvcap.sources._frames import PICTURE_SUFFIXES
 from mvcap.sources._names import clean_name
 from mvcap.sources._renders import Unusable, file_names, numbered
+from mvcap.sources._sequences import Frame, placed
 from mvcap.sources._tables import read_categories
 
 SOURCE = "im3d"
@@ -106,38 +107,23 @@ def scene_pictures(folder: Path) -> list[Picture]:
     frames = [frame for name in SPLITS if (folder / name).is_file() for frame in _frames(folder / name)]
     if not frames:
         raise UnusableInputError(BAD_ASSET, "the scene's transforms name no frame")
-    poses = np.stack([pose for _, pose, _ in frames])  # (V, 4, 4)
-    scaled = framed_scale(poses, np.array([tangent for _, _, tangent in frames]))
-    middle = NOMINAL_PX / 2
+    poses = np.stack([frame.camera_to_world for _, frame in frames])  # (V, 4, 4)
+    scaled = framed_scale(poses, np.array([frame.half_fov_tan for _, frame in frames]))
     return [
-        Picture(
-            index,
-            name,
-            _content(folder, name),
-            make_camera(
-                pose,
-                width=NOMINAL_PX,
-                height=NOMINAL_PX,
-                fx=middle / tangent,
-                fy=middle / tangent,
-                cx=middle,
-                cy=middle,
-            ),
-            rendered=True,
-        )
-        for index, (pose, (name, _, tangent)) in enumerate(zip(scaled, frames, strict=True))
+        Picture(index, name, _content(folder, name), placed(frame, pose), rendered=True)
+        for index, (pose, (name, frame)) in enumerate(zip(scaled, frames, strict=True))
     ]
 
 
-def _frames(path: Path) -> list[tuple[str, NDArray[np.float64], float]]:
-    """Read name, (4, 4) camera-to-world matrix and tangent of half the field of view of each frame."""
+def _frames(path: Path) -> list[tuple[str, Frame]]:
+    """Read the name and the camera of each frame."""
     content = _read_json(path)
     try:
+        width, height = (int(content.get(side, NOMINAL_PX)) for side in ("w", "h"))
         return [
-            (str(frame["file_path"]), _pose(frame["transform_matrix"]), _half_fov_tan(frame, content))
-            for frame in content["frames"]
+            (str(frame["file_path"]), _frame(frame, content, width, height)) for frame in content["frames"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnusableInputError(BAD_ASSET, f"{path.name} is no file of transforms: {error!r}") from error
 
 
@@ -161,7 +147,14 @@ def _pose(matrix: Any) -> NDArray[np.float64]:
     return pose
 
 
-def _half_fov_tan(frame: dict[str, Any], content: dict[str, Any]) -> float:
+def _frame(frame: Mapping[str, Any], content: Mapping[str, Any], width: int, height: int) -> Frame:
+    if min(width, height) < 1:
+        raise ValueError(f"pictures of {width} x {height}")
+    focal = width / (2 * _half_fov_tan(frame, content))
+    return Frame(_pose(frame["transform_matrix"]), width, height, focal, focal, width / 2, height / 2)
+
+
+def _half_fov_tan(frame: Mapping[str, Any], content: Mapping[str, Any]) -> float:
     angle = float(frame.get("camera_angle_x", content["camera_angle_x"]))
     if not 0 < angle < 3:
         raise ValueError(f"camera_angle_x={angle} is outside (0, 3) radians")
@@ -190,7 +183,7 @@ def _object_folders(folder: Path, depth: int) -> Iterator[Path]:
 def _category_of(folder: Path, root: Path) -> str:
     """Return the class whose folder an object lies in, or else the object's name without its number."""
     own = re.sub(r"[\W_]*\d+$", "", folder.name)
-    return clean_name(own if folder.parent == root else folder.parent.name)
+    return clean_name(own if folder.parent == root else folder.parent.name, lower=True)
 
 
 def _object(source_id: str, folder: Path, category: str, license_of_all: str | None) -> SelectedObject:

@@ -42,7 +42,8 @@ class Options(BaseModel):
     path: Annotated[Path, OPERATIONAL]
     """The folder that holds the objects' own folders or zips."""
     categories: Annotated[Path, OPERATIONAL]
-    """A table of `uid` and `category` (CSV, Parquet), or Objaverse's `lvis-annotations.json.gz`."""
+    """A table of `uid` (or `source_id`, as `mvcap filter` writes) and `category`, CSV or Parquet, or
+    Objaverse's `lvis-annotations.json.gz`."""
     views: Annotated[int, OPERATIONAL, Field(ge=1)] = 12
     """How many pictures an object has, for the progress bar; both scripts make 12 unless told otherwise."""
     lens_mm: float = Field(35.0, gt=0)
@@ -59,7 +60,7 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
         AssetFolderError: the folder or the table of categories cannot be read.
     """
     root = readable_folder(options.path, "rendered objects")
-    categories = read_categories(options.categories, "uid")
+    categories = read_categories(options.categories, "uid", "source_id")
     objects: dict[str, Path] = {}
     for path in sorted(root.iterdir(), key=lambda path: (path.name.removesuffix(".zip"), path.name)):
         if path.name.startswith(".") or path.name == options.categories.name:

@@ -1,10 +1,14 @@
 """What every source owes the pipeline; a new file in `mvcap/sources/` is tested the moment it exists."""
 
+import gzip
 import inspect
+import io
+import json
 import os
 import runpy
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 from mvcap import plugins, schema
@@ -60,9 +65,107 @@ def mvimgnet_sample(root: Path) -> dict[str, Any]:
     return {"path": str(root), "min_views": 4, "views": 3}
 
 
+def picture_bytes(mode: str = "RGB", suffix: str = "PNG") -> bytes:
+    Image.new(mode, (8, 8), "red").save(buffer := io.BytesIO(), suffix)
+    return buffer.getvalue()
+
+
+def rendered_views_sample(root: Path) -> dict[str, Any]:
+    pose = np.eye(4)[:3]
+    pose[2, 3] = -1.5  # seen from straight above
+    np.save(buffer := io.BytesIO(), pose)
+    for uid in ("0a", "unknown"):
+        (root / uid).mkdir()
+        for index in range(2):
+            (root / uid / f"{index:03d}.png").write_bytes(picture_bytes("RGBA"))
+            (root / uid / f"{index:03d}.npy").write_bytes(buffer.getvalue())
+    with zipfile.ZipFile(root / "0b.zip", "w") as archive:
+        archive.writestr("0b/000.png", picture_bytes("RGBA"))
+        archive.writestr("0b/000.npy", buffer.getvalue())
+        archive.writestr("0b/metadata.json", "{}")
+    (root.parent / "table.csv").write_text("uid,category\n0a,chair\n0b,cup\n")
+    return {"path": str(root), "categories": str(root.parent / "table.csv")}
+
+
+def im3d_sample(root: Path) -> dict[str, Any]:
+    (root / "airliner_01").mkdir()
+    (root / "airliner_01" / "000.png").write_bytes(picture_bytes("RGBA"))
+    (root / "cups" / "lego" / "train").mkdir(parents=True)
+    (root / "cups" / "lego" / "train" / "r_0.png").write_bytes(picture_bytes("RGBA"))
+    pose = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4], [0, 0, 0, 1]]
+    frames = [{"file_path": "./train/r_0", "transform_matrix": pose}]
+    text = json.dumps({"camera_angle_x": 0.69, "frames": frames})
+    (root / "cups" / "lego" / "transforms_train.json").write_text(text)
+    (root / "123").mkdir()
+    (root / "123" / "000.png").write_bytes(b"x")
+    return {"path": str(root)}
+
+
+def co3d_sample(root: Path) -> dict[str, Any]:
+    frames = []
+    for index in range(4):
+        path = f"apple/1_2_3/images/frame{index:06d}.jpg"
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(picture_bytes(suffix="JPEG"))
+        turn = np.pi / 2 * index
+        rotation = [[-np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, -np.cos(turn)]]
+        viewpoint = {
+            "R": rotation,
+            "T": [0, 0, 3],
+            "focal_length": [2.0, 2.0],
+            "principal_point": [0.0, 0.0],
+            "intrinsics_format": "ndc_isotropic",
+        }
+        image = {"path": path, "size": [8, 8]}
+        frame = {"sequence_name": "1_2_3", "frame_number": index, "image": image, "viewpoint": viewpoint}
+        frames.append(frame)
+    sequences = [{"sequence_name": name, "category": "apple"} for name in ("1_2_3", "4_5_6")]
+    for name, content in (("frame", frames), ("sequence", sequences)):
+        with gzip.open(root / "apple" / f"{name}_annotations.jgz", "wt") as file:
+            json.dump(content, file)
+    return {"path": str(root), "min_views": 4}
+
+
+def mvcap_release_sample(root: Path) -> dict[str, Any]:
+    entries = [
+        {"path": f"./views/{uid}/{view:03d}.png", "caption": "a", "obj_id": k, "img_id": 100 * k + view}
+        for k, uid in enumerate(["0a", "gone", "unnamed"])
+        for view in (0, 26)
+    ]
+    hostile = {"path": "../secret.png", "caption": "a", "obj_id": 9, "img_id": 900}
+    (root / "metadata.json").write_text(json.dumps([*entries, hostile]))
+    for uid in ("0a", "unnamed"):
+        (root / "views" / uid).mkdir(parents=True)
+        (root / "views" / uid / "026.png").write_bytes(picture_bytes())
+    (root.parent / "table.csv").write_text("uid,category\n0a,chair\n")
+    return {"path": str(root), "categories": str(root.parent / "table.csv")}
+
+
+def imagenet_sample(root: Path) -> dict[str, Any]:
+    (root / "n01440764").mkdir()
+    (root / "n01440764" / "n01440764_1.JPEG").write_bytes(picture_bytes(suffix="JPEG"))
+    (root / "n99999999").mkdir()
+    with tarfile.open(root / "train-0000.tar", "w") as archive:
+        for name, data in (
+            ("n01443537_1.jpg", picture_bytes(suffix="JPEG")),
+            ("n01443537_2.json", b"{}"),
+            ("k.cls", b"1"),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    (root.parent / "names.txt").write_text("n01440764 tench, Tinca tinca\nn01443537 goldfish\n")
+    return {"path": str(root), "names": str(root.parent / "names.txt")}
+
+
 SAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "folder": folder_sample,
+    "co3d": co3d_sample,
+    "im3d": im3d_sample,
+    "imagenet": imagenet_sample,
     "images": images_sample,
+    "mvcap_release": mvcap_release_sample,
+    "rendered_views": rendered_views_sample,
     "mvimgnet": mvimgnet_sample,
     "sh3f": sh3f_sample,
 }

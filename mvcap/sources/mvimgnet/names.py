@@ -35,7 +35,11 @@ def class_names(root: Path, chosen: Path | None) -> dict[int, str]:
             "repository, or name it: options.names"
         )
     reviewed = read_reviewed((files(__package__) / "names.csv").read_text("utf-8"))
-    return {number: clean_name(name, reviewed) for path in reversed(found) for number, name in _read(path)}
+    return {
+        number: clean_name(name, reviewed, lower=True)
+        for path in reversed(found)
+        for number, name in _read(path)
+    }
 
 
 def _read(path: Path) -> list[tuple[int, str]]:
