@@ -14,7 +14,13 @@ from pydantic import BaseModel
 from mvcap.errors import MissingExtraError, UnknownNameError
 
 EXTRAS = {
-    **{"bpy": "blender", "torch": "captions", "transformers": "captions", "open_clip": "train"},
+    **{
+        "bpy": "blender",
+        "torch": "captions",
+        "transformers": "captions",
+        "open_clip": "train",
+        "timm": "train",
+    },
     **{"openai": "openai", "pycolmap": "mvimgnet"},
 }
 """Which `pip install 'mvcap[...]'` brings a module that a plugin may miss."""

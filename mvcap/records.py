@@ -63,7 +63,8 @@ class SelectedObject:
 class Camera:
     """A pinhole camera with square pixels, looking at an object in the unit cube at the origin.
 
-    World frame: +Z up, right-handed. Camera frame: OpenGL (+X right, +Y up, -Z forward).
+    World frame: +Z up, right-handed. Camera frame: OpenGL (+X right, +Y up, -Z forward). Of pictures that
+    were not rendered here this holds as well as can be told: their source's `CAMERAS` says how well.
     """
 
     azimuth_deg: float

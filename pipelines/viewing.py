@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Self
 
@@ -101,10 +102,10 @@ class MixedWorker:
 
     def __call__(self, records: Iterable[SelectedObject]) -> Iterator[View | Rejected]:
         self._used = set()
-        for item in records:
-            pictures = item.record.source in self._of_pictures
+        for pictures, items in groupby(records, key=lambda item: item.record.source in self._of_pictures):
             self._used.add(pictures)
-            yield from self._reader([item]) if pictures else self._rendering()([item])
+            run = list(items)  # a renderer may look ahead: it gets its objects together
+            yield from self._reader(run) if pictures else self._rendering()(run)
 
     def _rendering(self) -> RenderWorker:
         if self._renderer is None:

@@ -57,8 +57,8 @@ def subfolders(root: Path) -> list[str]:
         raise AssetFolderError(f"cannot read {root}: {error.strerror}") from error
 
 
-def is_utf8(path: Path) -> bool:
-    """Tell whether a table can hold a path."""
+def is_utf8(path: Path | str) -> bool:
+    """Tell whether a table can hold a path or a name."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

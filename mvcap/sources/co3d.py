@@ -23,7 +23,7 @@ from mvcap.plan import make_uid
 from mvcap.poses import is_rigid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import plain_parts
-from mvcap.sources._folders import readable_folder, subfolders
+from mvcap.sources._folders import is_utf8, readable_folder, subfolders
 from mvcap.sources._frames import decodes
 from mvcap.sources._json import iterate_list
 from mvcap.sources._names import clean_name
@@ -73,7 +73,11 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
             source_id = f"{category}/{name}"
             if not name:
                 raise AssetFolderError(f"{path} has a sequence without a sequence_name")
-            yield _object(source_id, root / category, category, options.license)
+            if is_utf8(source_id):
+                yield _object(source_id, root / category, category, options.license)
+            else:
+                message = f"the name {source_id!r} is not UTF-8"
+                yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
 
 
 def open_pictures(options: Options) -> FindPictures:

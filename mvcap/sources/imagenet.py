@@ -70,8 +70,12 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
             yield Rejected(make_uid(SOURCE, wnid), "list", BAD_ASSET, message)
             continue
         for file in sorted(file_names(root / wnid)):
-            if PurePosixPath(file).suffix.lower() in SUFFIXES and is_utf8(Path(file)):
-                yield _object(f"{wnid}/{file}", root / wnid / file, names[wnid], options.license)
+            source_id = f"{wnid}/{file}"
+            if not is_utf8(file):
+                message = f"the name {source_id!r} is not UTF-8"
+                yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+            elif PurePosixPath(file).suffix.lower() in SUFFIXES:
+                yield _object(source_id, root / wnid / file, names[wnid], options.license)
     for path in sorted(root.glob("*.tar")):
         for key, sample in _samples(path).items():
             source_id = f"{path.name}/{key}"

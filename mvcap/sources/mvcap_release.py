@@ -23,7 +23,7 @@ from mvcap.pictures import Content, FileContent, FindPictures, Picture, Unusable
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import Archive, EntryContent, plain_parts
-from mvcap.sources._folders import readable_folder
+from mvcap.sources._folders import is_utf8, readable_folder
 from mvcap.sources._json import iterate_list
 from mvcap.sources._tables import read_categories
 
@@ -131,7 +131,7 @@ class _Release:
         unusable: dict[str, None] = {}
         for path_in_it, view, _ in _entries(root / METADATA):
             parts = plain_parts(path_in_it)
-            if parts is None or len(parts) < 2 or "\n" in path_in_it:
+            if parts is None or len(parts) < 2 or "\n" in path_in_it or not is_utf8(path_in_it):
                 unusable[path_in_it] = None
                 continue
             folder, line = "/".join(parts[:-1]), f"{view}\0{parts[-1]}"

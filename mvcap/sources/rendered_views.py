@@ -21,7 +21,7 @@ from mvcap.plan import make_uid
 from mvcap.poses import make_camera
 from mvcap.records import Camera, ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import Archive, EntryContent
-from mvcap.sources._folders import is_utf8, readable_folder
+from mvcap.sources._folders import is_utf8, readable_folder, subfolders
 from mvcap.sources._renders import Unusable, file_names, numbered, read_pose
 from mvcap.sources._tables import read_categories
 
@@ -61,12 +61,8 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     """
     root = readable_folder(options.path, "rendered objects")
     categories = read_categories(options.categories, "uid", "source_id")
-    objects: dict[str, Path] = {}
-    for path in sorted(root.iterdir(), key=lambda path: (path.name.removesuffix(".zip"), path.name)):
-        if path.name.startswith(".") or path.name == options.categories.name:
-            continue
-        if path.suffix.lower() == ".zip" or path.is_dir():
-            objects.setdefault(path.stem if path.suffix.lower() == ".zip" else path.name, path)
+    zips = {name[:-4]: root / name for name in file_names(root) if name.lower().endswith(".zip")}
+    objects = zips | {name: root / name for name in subfolders(root)}
     for uid, path in objects.items():
         if not is_utf8(path):
             yield Rejected(make_uid(SOURCE, uid), "list", BAD_ASSET, f"the name {uid!r} is not UTF-8")

@@ -11,6 +11,7 @@ elevations are as good as the cameras were level, and distances compare within a
 """
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,9 @@ from mvcap.config import OPERATIONAL
 from mvcap.errors import BAD_ASSET
 from mvcap.pictures import FindPictures
 from mvcap.plan import make_uid
+from mvcap.plugins import missing_extra
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
-from mvcap.sources._folders import readable_folder, subfolders
+from mvcap.sources._folders import is_utf8, readable_folder, subfolders
 from mvcap.sources._sequences import Spread
 from mvcap.sources.mvimgnet.names import class_names
 
@@ -58,14 +60,20 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
 
     Raises:
         AssetFolderError: the folder or the list of class names cannot be read.
+        MissingExtraError: pycolmap is not installed.
     """
+    if find_spec("pycolmap") is None:
+        raise missing_extra("mvcap.sources.mvimgnet", ModuleNotFoundError(name="pycolmap"))
     root = readable_folder(options.path, "classes of MVImgNet")
     names = class_names(root, options.names)
     for class_id in filter(str.isdecimal, subfolders(root)):
         category = names.get(int(class_id))
         for instance in subfolders(root / class_id):
             source_id = f"{class_id}/{instance}"
-            if category:
+            if not is_utf8(instance):
+                message = f"the name {instance!r} is not UTF-8; rename it"
+                yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+            elif category:
                 yield _object(source_id, root / class_id / instance, category, options.license)
             else:
                 message = f"the list of class names has no {class_id}"

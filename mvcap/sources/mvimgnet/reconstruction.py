@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from mvcap.errors import NO_POSES
 from mvcap.pictures import UnusableInputError
-from mvcap.plugins import missing_extra
 from mvcap.poses import from_opencv, from_world_to_camera, is_rigid
 from mvcap.sources._sequences import Frame
 
@@ -38,12 +37,9 @@ def read_reconstruction(folder: Path) -> Reconstruction:
 
     Raises:
         UnusableInputError: there is no reconstruction, or it is damaged.
-        MissingExtraError: pycolmap is not installed.
     """
-    try:
-        import pycolmap
-    except ModuleNotFoundError as error:
-        raise missing_extra("mvcap.sources.mvimgnet", error) from error
+    import pycolmap
+
     _require_intact(folder)
     try:
         found = pycolmap.Reconstruction(str(folder))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mvcap.errors import NO_POSES, TOO_FEW_VIEWS, AssetFolderError
+from mvcap.errors import NO_POSES, TOO_FEW_VIEWS, AssetFolderError, MissingExtraError
 from mvcap.pictures import Picture, UnusableInputError
 from mvcap.records import Rejected, SelectedObject
 from mvcap.sources import mvimgnet
@@ -196,3 +196,15 @@ def test_the_guess_for_the_progress_bar_needs_no_look_inside(root, views, expect
     options = Options(path=root, views=views)
     (item,) = list_objects(options)
     assert expected_views(options)(item) == expected
+
+
+def test_names_that_no_table_can_hold_are_rejected(root):
+    (root / "2" / "\udcff").mkdir(parents=True)
+    (item,) = list_objects(Options(path=root))
+    assert "not UTF-8" in item.message
+
+
+def test_without_pycolmap_the_listing_says_what_to_install(root, monkeypatch):
+    monkeypatch.setattr(mvimgnet, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"mvcap\[mvimgnet\]"):
+        list(list_objects(Options(path=root)))
