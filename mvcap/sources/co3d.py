@@ -36,8 +36,15 @@ FRAMES: Final = "frame_annotations.jgz"
 USUAL_VIEWS: Final = 100
 """Frames of a sequence: most have 102 or 202."""
 LICENSE: Final = "CC-BY-NC-4.0"
-REVIEWED: Final = {"hydrant": "fire hydrant", "remote": "remote control", "mouse": "computer mouse"}
-"""Categories that mean something else without their context."""
+REVIEWED: Final = {
+    **{"hydrant": "fire hydrant", "remote": "remote control", "mouse": "computer mouse", "tv": "television"},
+    **{"plant": "potted plant", "keyboard": "computer keyboard"},
+    **{"baseballbat": "baseball bat", "baseballglove": "baseball glove", "cellphone": "cell phone"},
+    **{"hairdryer": "hair dryer", "hotdog": "hot dog", "parkingmeter": "parking meter"},
+    **{"stopsign": "stop sign", "teddybear": "teddy bear", "wineglass": "wine glass"},
+    **{"toybus": "toy bus", "toyplane": "toy plane", "toytrain": "toy train", "toytruck": "toy truck"},
+}
+"""Categories written in one word, and those that mean something else without their context."""
 TOWARDS_OPENGL: Final = np.diag([-1.0, 1.0, -1.0])
 """PyTorch3D's camera axes (left, up, forward) as OpenGL's (right, up, back)."""
 
