@@ -95,10 +95,11 @@ class MixedWorker:
     @property
     def made_by(self) -> Mapping[str, Any]:
         """What made the records since the last call: it does not depend on what this worker did before."""
-        found: dict[str, Any] = dict(self._reader.made_by) if True in self._used else {}
-        if self._renderer and False in self._used:
-            found |= self._renderer.made_by
-        return found
+        imported = self._reader.made_by if True in self._used else {}
+        if not (self._renderer and False in self._used):
+            return imported
+        versions = (str(value) for name, value in imported.items() if name != "name")
+        return {**self._renderer.made_by, **({imported["name"]: " ".join(versions)} if imported else {})}
 
     def __call__(self, records: Iterable[SelectedObject]) -> Iterator[View | Rejected]:
         self._used = set()

@@ -25,7 +25,7 @@ HUB_LICENSES = {
 }
 """The hub's own names; what is not listed becomes `other`."""
 IMPORTER = "pictures"
-"""Name, in commit records, of what takes pictures as they are."""
+"""Names, in commit records, what takes pictures as they are; beside a renderer, the key of its version."""
 CAMERAS = ".cameras"
 """Ends the name of a setting that says what is known of a source's cameras."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -117,7 +117,7 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
         render=defaults | committed,
         captions=_committed_settings(store, CAPTION, captioned) or producing_settings(config.captions),
         rendered="views" in committed,
-        posed=_posed_views(store, held),
+        posed=_posed_views(store, held) if "pictures" in committed else views.total(),
     )
 
 
@@ -256,7 +256,7 @@ def _render_settings(facts: _Facts) -> Iterable[tuple[str, object]]:
 
 def _renderer(made_by: Mapping[str, Any]) -> str:
     """Say name before version, though commit records sort their keys: `blender 4.5.15 LTS`."""
-    versions = [str(value) for key, value in made_by.items() if key != "name"]
+    versions = [str(value) for key, value in made_by.items() if key not in ("name", IMPORTER)]
     return " ".join([str(made_by.get("name", "unknown")), *versions])
 
 

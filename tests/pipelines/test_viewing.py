@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import PIL
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -97,6 +98,15 @@ def test_a_shard_records_what_made_it_and_nothing_else(mixed, tmp_path):
     assert makers["images"].keys() == {"name", "pillow"}
     assert makers["folder"]["name"] == "fake"
     assert "pillow" not in makers["folder"]
+
+
+def test_a_shard_of_both_kinds_records_both_and_the_card_names_the_renderer(mixed, tmp_path):
+    out = tmp_path / "out"
+    together = mixed.plan.model_copy(update={"objects_per_shard": 9})
+    run(mixed.model_copy(update={"plan": together}), out)
+    made_by = Store(out).read_commit(RENDER, 0).made_by
+    assert (made_by["name"], made_by["pictures"]) == ("fake", PIL.__version__)
+    assert made_by["pictures"] not in (out / "README.md").read_text()
 
 
 def test_no_renderer_is_opened_before_the_first_3d_object(mixed, tmp_path, monkeypatch):
