@@ -15,6 +15,7 @@ No captions come with it: they are our captioner's, guided by the name as all ot
 import re
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict
 
 from mvcap.config import OPERATIONAL
-from mvcap.errors import BAD_ASSET, TOO_BIG, AssetFolderError
+from mvcap.errors import BAD_ASSET, AssetFolderError
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
 from mvcap.plugins import missing_extra
@@ -37,6 +38,8 @@ WNID: Final = re.compile(r"n\d{8}")
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 MOST_ENTRIES: Final = 1_000_000
 """Of one tar."""
+LONGEST_LABEL: Final = 32
+"""Bytes of a `.cls`."""
 LICENSE: Final = "ImageNet terms of access"
 REVIEWED: Final = {"kite (bird of prey)": "kite bird", "maillot": "maillot swimsuit"}
 """Names that mean something else, or nothing, to most readers."""
@@ -63,28 +66,35 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     """
     root = readable_folder(options.path, "classes of ImageNet, or tars of them")
     names = read_names(options.names) if options.names else default_names()
-    wnids = sorted(names)
     for wnid in filter(WNID.fullmatch, subfolders(root)):
-        if wnid not in names:
-            message = f"there is no name for {wnid}"
-            yield Rejected(make_uid(SOURCE, wnid), "list", BAD_ASSET, message)
-            continue
-        for file in sorted(file_names(root / wnid)):
-            source_id = f"{wnid}/{file}"
-            if not is_utf8(file):
-                message = f"the name {source_id!r} is not UTF-8"
-                yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
-            elif PurePosixPath(file).suffix.lower() in SUFFIXES:
-                yield _object(source_id, root / wnid / file, names[wnid], options.license)
+        if wnid in names:
+            yield from _of_folder(root / wnid, names[wnid], options.license)
+        else:
+            yield Rejected(make_uid(SOURCE, wnid), "list", BAD_ASSET, f"there is no name for {wnid}")
     for path in sorted(root.glob("*.tar")):
-        for key, sample in _samples(path).items():
-            source_id = f"{path.name}/{key}"
-            category = names.get(_wnid(key, sample.label, wnids) or "")
-            if category and sample.content:
-                yield _object(source_id, path, category, options.license)
-            else:
-                message = f"{source_id!r} has no picture, or no class that is known"
-                yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+        yield from _of_tar(path, names, options.license)
+
+
+def _of_folder(folder: Path, category: str, license_name: str) -> Iterator[SelectedObject | Rejected]:
+    for file in sorted(file_names(folder)):
+        source_id = f"{folder.name}/{file}"
+        if not is_utf8(file):
+            message = f"the name {source_id!r} is not UTF-8"
+            yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+        elif PurePosixPath(file).suffix.lower() in SUFFIXES:
+            yield _object(source_id, folder / file, category, license_name)
+
+
+def _of_tar(path: Path, names: dict[str, str], license_name: str) -> Iterator[SelectedObject | Rejected]:
+    wnids = sorted(names)
+    for key, sample in _samples(path).items():
+        source_id = f"{path.name}/{key}"
+        category = names.get(_wnid(key, sample.label, wnids) or "")
+        if category and sample.content:
+            yield _object(source_id, path, category, license_name)
+        else:
+            message = f"{source_id!r} has no picture, or no class that is known"
+            yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
 
 
 def open_pictures(options: Options) -> FindPictures:
@@ -111,14 +121,12 @@ def expected_views(options: Options) -> Callable[[SelectedObject], int]:
     return lambda _: 1
 
 
+@dataclass(slots=True)
 class _Sample:
-    """What a tar holds of one picture."""
+    """What a tar holds of one picture, gathered from its entries."""
 
-    __slots__ = ("content", "label")
-
-    def __init__(self) -> None:
-        self.content: FileContent | None = None
-        self.label: int | None = None
+    content: FileContent | None = None
+    label: int | None = None
 
 
 def _samples(path: Path) -> dict[str, _Sample]:
@@ -132,19 +140,25 @@ def _samples(path: Path) -> dict[str, _Sample]:
         with tarfile.open(path, "r:") as archive:
             for count, entry in enumerate(archive):
                 if count >= MOST_ENTRIES:
-                    raise AssetFolderError(f"{path} has more than {MOST_ENTRIES} entries ({TOO_BIG})")
-                key, suffix = _split(entry.name)
-                if not entry.isreg() or not key.isprintable():
-                    continue
-                if suffix in SUFFIXES:
-                    sample = samples.setdefault(key, _Sample())
-                    sample.content = FileContent(path, entry.offset_data, entry.size)
-                elif suffix == ".cls" and entry.size < 32 and (file := archive.extractfile(entry)):
-                    text = file.read().strip()
-                    samples.setdefault(key, _Sample()).label = int(text) if text.isdigit() else None
+                    raise AssetFolderError(f"{path} has more than {MOST_ENTRIES} entries; split it")
+                _gather(samples, archive, entry, path)
     except (OSError, tarfile.TarError, EOFError) as error:
         raise AssetFolderError(f"cannot read {path}: {error}") from error
     return samples
+
+
+def _gather(
+    samples: dict[str, _Sample], archive: tarfile.TarFile, entry: tarfile.TarInfo, path: Path
+) -> None:
+    """Note what an entry tells of its sample; links and further files tell nothing."""
+    key, suffix = _split(entry.name)
+    if not entry.isreg() or not key.isprintable():
+        return
+    if suffix in SUFFIXES:
+        samples.setdefault(key, _Sample()).content = FileContent(path, entry.offset_data, entry.size)
+    elif suffix == ".cls" and entry.size <= LONGEST_LABEL and (file := archive.extractfile(entry)):
+        text = file.read().strip()
+        samples.setdefault(key, _Sample()).label = int(text) if text.isdigit() else None
 
 
 def _split(name: str) -> tuple[str, str]:
