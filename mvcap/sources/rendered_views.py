@@ -44,7 +44,7 @@ class Options(BaseModel):
     categories: Annotated[Path, OPERATIONAL]
     """A table of `uid` (or `source_id`, as `mvcap filter` writes) and `category`, CSV or Parquet, or
     Objaverse's `lvis-annotations.json.gz`."""
-    views: Annotated[int, OPERATIONAL, Field(ge=1)] = 12
+    usual_views: Annotated[int, OPERATIONAL, Field(ge=1)] = 12
     """How many pictures an object has, for the progress bar; both scripts make 12 unless told otherwise."""
     lens_mm: float = Field(35.0, gt=0)
     sensor_mm: float = Field(32.0, gt=0)
@@ -88,7 +88,7 @@ def open_pictures(options: Options) -> FindPictures:
 
 def expected_views(options: Options) -> Callable[[SelectedObject], int]:
     """Return what says how many pictures an object usually has."""
-    return lambda _: options.views
+    return lambda _: options.usual_views
 
 
 def _contents(path: Path) -> dict[str, Content]:
