@@ -183,6 +183,21 @@ def test_the_field_of_view_is_the_true_one(rendered, imported):
     assert {row["category"] for row in imported} == {"box"}
 
 
+@pytest.mark.parametrize("frames", [20, 10])
+def test_half_a_turn_and_a_quarter_tell_up_as_well(scene, rendered, tmp_path, frames):
+    source = plugins.load("mvcap.sources", "mvimgnet")
+    shutil.copytree(scene, tmp_path / "root")
+    for path in sorted((tmp_path / "root").glob("*/*/images/*.jpg"))[frames:]:
+        path.unlink()
+    options = source.Options(path=tmp_path / "root", min_views=frames)
+    (item,) = source.list_objects(options)
+    pictures = source.open_pictures(options)(item)
+    found = np.array([picture.camera.elevation_deg for picture in pictures])
+    true = angle_column([rendered[picture.view_index] for picture in pictures], "elevation_deg")
+    print(f"{frames} of {VIEWS} frames; largest error of elevation {np.abs(found - true).max():.2f} degrees")
+    assert np.abs(found - true).max() < FRAME_BOUND_DEG
+
+
 def test_a_choice_of_a_few_frames_goes_all_around(scene, rendered, tmp_path):
     source = plugins.load("mvcap.sources", "mvimgnet")
     shutil.copytree(scene, tmp_path / "root")
