@@ -142,6 +142,9 @@ def test_an_interrupted_build_goes_on_to_the_same_content(mixed, tmp_path):
     for position in (1, 0):
         run(mixed, tmp_path / "sliced", part=(position, 2))
     assert rows(tmp_path / "sliced") == rows(tmp_path / "whole")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "sliced").rglob("*") if path.is_file()}
+    run(mixed, tmp_path / "sliced")
+    assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
 def test_progress_counts_each_object_by_its_source(mixed, tmp_path, monkeypatch):
