@@ -14,6 +14,7 @@ from typing import Any, Self
 from mvcap import plugins
 from mvcap.commits import RENDER, StageName
 from mvcap.config import Config
+from mvcap.pictures import UnusableInputError
 from mvcap.records import Rejected, SelectedObject, View
 from pipelines.importing import STAGE as IMPORT
 from pipelines.importing import PictureReader, gives_pictures, import_settings, section_of
@@ -73,7 +74,10 @@ def expected_views(config: Config) -> Callable[[SelectedObject], int]:
     def count(item: SelectedObject) -> int:
         if item.record.source not in of_pictures:
             return config.render.views
-        expected: int = counters[section_of(config, item)](item)
+        try:
+            expected: int = counters[section_of(config, item)](item)
+        except UnusableInputError:
+            return 1  # it is going to be rejected
         return max(expected, 1)
 
     return count

@@ -19,7 +19,7 @@ from pipelines import rendering
 from pipelines.build_all import Request, build
 from pipelines.reproducing import reproduce_view
 from pipelines.runners.local import LocalRunner
-from pipelines.viewing import MixedWorker, view_settings
+from pipelines.viewing import MixedWorker, expected_views, view_settings
 
 
 @pytest.fixture
@@ -175,6 +175,9 @@ def test_two_folders_of_pictures_are_told_apart_by_where_their_pictures_lie(mixe
     config = mixed.model_copy(update={"sources": [*mixed.sources, more]})
     outcome = run(config, tmp_path / "out")
     assert outcome.done == 5
+    elsewhere = config.model_copy(update={"sources": [*mixed.sources[:1], more, more]})
+    lost = next(item for item in Store(tmp_path / "out").read_objects() if item.category == "mug")
+    assert expected_views(elsewhere)(lost) == 1
     (red,) = [row for row in rows(tmp_path / "out") if row["category"] == "vases"]
     assert "red" in red["caption"]
 
