@@ -102,6 +102,9 @@ def build_all(
 ) -> None:
     """Render and caption every object of the configured sources into one dataset.
 
+    Sources of pictures, such as mvimgnet or imagenet, may stand beside sources of 3D models: their pictures
+    are taken as they are.
+
     The same command again goes on after an interruption, and does nothing once all is done.
 
     Example: `mvcap build-all --models my_models --out my_dataset --set render.views=12`

@@ -28,6 +28,8 @@ Reason = Literal[
     "too_big",
     "empty_render",
     "bad_views",
+    "too_few_views",
+    "no_poses",
     "crash",
     "timeout",
     "oom",
@@ -44,6 +46,10 @@ EMPTY_RENDER: Final[Reason] = "empty_render"
 """Nothing can be seen: no mesh, no size, or an alpha channel of zeros."""
 BAD_VIEWS: Final[Reason] = "bad_views"
 """The picture failed an image check (black or burnt out)."""
+TOO_FEW_VIEWS: Final[Reason] = "too_few_views"
+"""A scene has fewer usable frames than are asked for."""
+NO_POSES: Final[Reason] = "no_poses"
+"""A scene's reconstruction is missing or damaged, so that nobody knows where its cameras stood."""
 CRASH: Final[Reason] = "crash"
 """The Blender child died while it worked on this object, on every attempt."""
 TIMEOUT: Final[Reason] = "timeout"

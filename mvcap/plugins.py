@@ -14,8 +14,14 @@ from pydantic import BaseModel
 from mvcap.errors import MissingExtraError, UnknownNameError
 
 EXTRAS = {
-    **{"bpy": "blender", "torch": "captions", "transformers": "captions", "open_clip": "train"},
-    "openai": "openai",
+    **{
+        "bpy": "blender",
+        "torch": "captions",
+        "transformers": "captions",
+        "open_clip": "train",
+        "timm": "train",
+    },
+    **{"openai": "openai", "pycolmap": "mvimgnet"},
 }
 """Which `pip install 'mvcap[...]'` brings a module that a plugin may miss."""
 

@@ -35,7 +35,7 @@ class ObjectRecord:
     """The source's own id, any string; never used as a path."""
     name: str
     asset: str
-    """Absolute path of the model file."""
+    """Absolute path of the model file; of the folder or archive of its pictures where it has no model."""
     license: str | None
     creator: str | None
     source_url: str | None
@@ -63,7 +63,8 @@ class SelectedObject:
 class Camera:
     """A pinhole camera with square pixels, looking at an object in the unit cube at the origin.
 
-    World frame: +Z up, right-handed. Camera frame: OpenGL (+X right, +Y up, -Z forward).
+    World frame: +Z up, right-handed. Camera frame: OpenGL (+X right, +Y up, -Z forward). Of pictures that
+    were not rendered here this holds as well as can be told: their source's `CAMERAS` says how well.
     """
 
     azimuth_deg: float

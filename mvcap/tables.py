@@ -48,6 +48,16 @@ class TableWriter:
         self._writer.close()
 
 
+def filled_rows(path: Path, column: str) -> int:
+    """Count the rows whose plain column is not null, from a file's footer alone."""
+    metadata = pq.read_metadata(path)
+    leaf = next(
+        index for index in range(metadata.num_columns) if metadata.schema.column(index).path == column
+    )
+    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+    return sum(group.num_rows - group.column(leaf).statistics.null_count for group in groups)
+
+
 def _compression(schema: pa.Schema) -> dict[str, str]:
     """Choose a codec for every leaf column, in Parquet's own names."""
     chosen: dict[str, str] = {}

@@ -11,7 +11,7 @@ from mvcap.errors import NothingSurvivedError
 from mvcap.locks import Announce, Part, choosing, dataset_lock
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
-from pipelines import captioning, importing, rendering
+from pipelines import captioning, rendering, viewing
 from pipelines.finish import Outcome, finish, survey
 from pipelines.ledger import Ledger
 from pipelines.planning import (
@@ -161,12 +161,9 @@ def _say_what_is_missing(store: Store, plan: Plan, request: Request, say: Callab
 
 def _steps(config: Config, request: Request) -> list[Step]:
     steps = []
-    if request.render and importing.gives_pictures(config):
-        settings = importing.import_settings(config)
-        steps.append(Step(importing.import_stage(config, settings_hash(settings)), settings))
-    elif request.render:
-        settings = rendering.render_settings(config)
-        steps.append(Step(rendering.render_stage(config, settings_hash(settings)), settings))
+    if request.render:
+        settings = viewing.view_settings(config)
+        steps.append(Step(viewing.view_stage(config, settings_hash(settings)), settings))
     if request.caption:
         settings = captioning.caption_settings(config)
         steps.append(Step(captioning.caption_stage(config, settings_hash(settings)), settings))
@@ -209,7 +206,7 @@ def _check_tools(config: Config, request: Request, todo: Mapping[StageName, list
     """Find out what is missing before the first picture is rendered."""
     if request.caption and todo[CAPTION]:
         captioning.check_captioner(config)
-    if todo.get(RENDER) and not importing.gives_pictures(config):
+    if todo.get(RENDER) and viewing.renders(config):
         rendering.check_renderer(config)
 
 
@@ -230,20 +227,21 @@ def _run(
     todo: Mapping[StageName, list[int]],
     runner: Runner,
 ) -> None:
-    views_of = _views_to_come(config, todo)
+    views_of = _views_to_come(config, store, todo)
     totals = {name: _expected_views(views_of, store, plan, indices) for name, indices in todo.items()}
     ledger = Ledger(todo, in_flight=config.run.shards_in_flight or DEFAULT_IN_FLIGHT)
-    labels = {RENDER: importing.STAGE} if importing.gives_pictures(config) else {}
+    labels = viewing.stage_labels(config) if RENDER in todo else {}
     with observing(totals, labels=labels) as observer:
         runner.run(stages, store.root, ledger, observer)
 
 
-def _views_to_come(config: Config, todo: Mapping[StageName, list[int]]) -> Callable[[str], int]:
+def _views_to_come(config: Config, store: Store, todo: Mapping[StageName, list[int]]) -> Callable[[str], int]:
     """Tell how many views an object is to have, if all goes well."""
-    if todo.get(RENDER) and importing.gives_pictures(config):
-        pictures = {uid: len(files) for uid, files in importing.list_pictures(config).items()}
-        return lambda uid: pictures.get(uid, 1)
-    return lambda uid: config.render.views
+    if not (todo.get(RENDER) and viewing.imports(config)):
+        return lambda uid: config.render.views
+    count = viewing.expected_views(config)
+    counts = {item.uid: count(item) for item in store.read_objects()}
+    return lambda uid: counts.get(uid, 1)
 
 
 def _expected_views(views_of: Callable[[str], int], store: Store, plan: Plan, indices: list[int]) -> int:

@@ -1,110 +1,159 @@
-"""The stage that takes pictures as they are, where a source gives pictures instead of 3D objects.
-
-It stands in the place of the render stage: its commits are that stage's, and captions follow on them.
-"""
+"""The worker that takes pictures as they are, where a source gives pictures instead of 3D objects."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
-from functools import partial
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 import PIL
+from pydantic import BaseModel
 
 from captions.stage import UnreadableImageError
 from mvcap import plugins
-from mvcap.commits import RENDER
-from mvcap.config import Config, SourceConfig
-from mvcap.errors import BAD_ASSET, TOO_BIG, Reason, UsageError
-from mvcap.files import sha256_of
-from mvcap.records import Rejected, SelectedObject, View
+from mvcap.config import Config, SourceConfig, producing_settings
+from mvcap.errors import BAD_ASSET, Reason
+from mvcap.pictures import FindPictures, Picture, UnusableInputError
+from mvcap.records import Camera, Extras, Rejected, SelectedObject, View
 from mvcap.schema import SCHEMA_VERSION
-from mvcap.sources.images import Picture
-from pipelines.pictures import storable_picture
-from pipelines.stages import Stage
+from pipelines.pictures import StoredPicture, judge_stored, mask_of, storable_picture
+from render.image_checks import REASONS, Verdict
 
 STAGE: Final = "import"
 """What failures say."""
-LARGEST_FILE_BYTES: Final = 256 * 2**20
+SAME_SHAPE: Final = 0.01
+"""Share by which a picture's aspect ratio may differ from its camera's: both are rounded to whole pixels."""
 
 
-def gives_pictures(config: Config) -> bool:
-    """Tell whether the configured sources give pictures, which are not rendered.
-
-    Raises:
-        UsageError: some do, and some give objects.
-    """
-    kinds = {_lists_pictures(section) for section in config.sources}
-    if len(kinds) > 1:
-        named = ", ".join(section.source for section in config.sources)
-        raise UsageError(f"{named}: pictures and 3D objects cannot be in one dataset; build two")
-    return kinds == {True}
-
-
-def _lists_pictures(section: SourceConfig) -> bool:
-    return hasattr(plugins.load("mvcap.sources", section.source), "list_pictures")
-
-
-def list_pictures(config: Config) -> dict[str, tuple[Picture, ...]]:
-    """Map every object's uid to its pictures."""
-    found: dict[str, tuple[Picture, ...]] = {}
-    for section in config.sources:
-        found |= plugins.load("mvcap.sources", section.source).list_pictures(section.options)
-    return found
+def gives_pictures(section: SourceConfig) -> bool:
+    """Tell whether a source gives pictures, which are not rendered."""
+    return hasattr(plugins.load("mvcap.sources", section.source), "open_pictures")
 
 
 class PictureReader:
-    """A `pipelines.stages.Worker` that reads an object's picture files."""
+    """A `pipelines.stages.Worker` that reads the pictures of objects, whichever sources these are of."""
 
     made_by: Mapping[str, Any] = {"name": "pictures", "pillow": PIL.__version__}
     busy_s = None
 
     def __init__(self, config: Config) -> None:
-        self._background = config.render.background
-        self._pictures = list_pictures(config)
+        self._config = config
+        self._opened: dict[int, FindPictures] = {}
 
     def __call__(self, records: Iterable[SelectedObject]) -> Iterator[View | Rejected]:
         for item in records:
-            for picture in self._pictures.get(item.uid, ()):
-                yield self._read(item, picture)
-            if item.uid not in self._pictures:
-                yield Rejected(item.uid, STAGE, BAD_ASSET, f"{item.record.source_id!r} is no longer there")
+            try:
+                pictures = self._find(item)
+                if not pictures:
+                    raise UnusableInputError(BAD_ASSET, f"{item.record.source_id!r} has no picture")
+            except UnusableInputError as error:
+                yield Rejected(item.uid, STAGE, error.reason, str(error))
+                continue
+            for picture in pictures:
+                yield import_picture(item, picture, background=self._config.render.background)
 
-    def _read(self, item: SelectedObject, picture: Picture) -> View | Rejected:
-        def reject(reason: Reason, message: str) -> Rejected:
-            return Rejected(item.uid, STAGE, reason, message, picture.view_index)
+    def _find(self, item: SelectedObject) -> list[Picture]:
+        index = section_of(self._config, item)
+        if index not in self._opened:
+            section = self._config.sources[index]
+            source = plugins.load("mvcap.sources", section.source)
+            self._opened[index] = source.open_pictures(section.options)
+        return list(self._opened[index](item))
 
-        if picture.path is None:
-            return reject(BAD_ASSET, f"there is no file {picture.file_name!r}")
-        try:
-            if (size := picture.path.stat().st_size) > LARGEST_FILE_BYTES:
-                return reject(TOO_BIG, f"{size} bytes exceed the limit of {LARGEST_FILE_BYTES}")
-            stored = storable_picture(picture.path.read_bytes())
-            digest = sha256_of(picture.path)
-        except UnreadableImageError as error:
-            return reject(error.reason, str(error))
-        except OSError as error:
-            return reject(BAD_ASSET, f"{picture.file_name!r} cannot be read: {error.strerror}")
-        return View(
-            object=item,
-            view_index=picture.view_index,
-            image=stored.data,
-            background=self._background,
-            width=stored.width,
-            height=stored.height,
-            camera=None,
-            foreground_fraction=None,
-            asset_sha256=digest,
+
+def section_of(config: Config, item: SelectedObject) -> int:
+    """Return which of the configured sources an object is of; of two of one name, by where its asset lies.
+
+    Raises:
+        UnusableInputError: none of them; an earlier run had more.
+    """
+    named = [
+        (index, section)
+        for index, section in enumerate(config.sources)
+        if section.source == item.record.source
+    ]
+    if len(named) == 1:
+        return named[0][0]
+    asset = Path(item.record.asset)
+    for index, section in named:
+        root = getattr(section.options, "path", None)
+        if root is not None and asset.is_relative_to(Path(root).expanduser().absolute()):
+            return index
+    raise UnusableInputError(BAD_ASSET, f"no configured source {item.record.source} holds {asset}")
+
+
+def import_picture(item: SelectedObject, picture: Picture, *, background: str) -> View | Rejected:
+    """Read one picture, with what can be told of it, or say why it cannot be used.
+
+    Args:
+        background: `#rrggbb` behind pictures that are transparent.
+    """
+    try:
+        if picture.content is None:
+            raise UnusableInputError(BAD_ASSET, f"there is no file {picture.name!r}")
+        data = picture.content.read()
+        stored = storable_picture(data)
+        verdict, foreground = judge_stored(stored.data) if picture.rendered else (None, None)
+        _require_no_flaw(verdict)
+        camera = fitted(picture.camera, stored, picture.name) if picture.camera else None
+        mask = mask_of(picture.mask.read(), stored) if picture.mask else None
+    except (UnreadableImageError, UnusableInputError) as error:
+        return Rejected(item.uid, STAGE, error.reason, str(error), picture.view_index)
+    return View(
+        object=item,
+        view_index=picture.view_index,
+        image=stored.data,
+        background=background,
+        width=stored.width,
+        height=stored.height,
+        camera=camera,
+        foreground_fraction=mask.coverage if mask else foreground,
+        asset_sha256=sha256(data).hexdigest(),
+        flags=verdict.flags if verdict else None,
+        extras=Extras(mask.png, None, None, None) if mask else None,
+    )
+
+
+def _require_no_flaw(verdict: Verdict | None) -> None:
+    if verdict and verdict.flaw:
+        reason: Reason = REASONS[verdict.flaw]
+        raise UnusableInputError(reason, f"the picture is {verdict.flaw}")
+
+
+def fitted(camera: Camera, stored: StoredPicture, name: str) -> Camera:
+    """Scale a camera's intrinsics to the size that its picture really has.
+
+    Raises:
+        UnusableInputError: the picture has another shape, so that it cannot be what the camera saw.
+    """
+    across, down = stored.width / camera.width, stored.height / camera.height
+    if abs(across / down - 1) > SAME_SHAPE:
+        raise UnusableInputError(
+            BAD_ASSET,
+            f"{name!r} is {stored.width} x {stored.height}, its camera {camera.width} x {camera.height}",
         )
+    return replace(
+        camera,
+        width=stored.width,
+        height=stored.height,
+        fx=camera.fx * across,
+        fy=camera.fy * down,
+        cx=camera.cx * across,
+        cy=camera.cy * down,
+    )
 
 
 def import_settings(config: Config) -> dict[str, Any]:
-    """Return everything that decides what is stored of a picture."""
-    return {"schema": SCHEMA_VERSION, "pictures": "as they are", "background": config.render.background}
-
-
-def import_stage(config: Config, settings: str) -> Stage[SelectedObject, View]:
-    return Stage(RENDER, settings, partial(_open_reader, config), workers=config.run.render_workers)
-
-
-def _open_reader(config: Config) -> "nullcontext[PictureReader]":
-    return nullcontext(PictureReader(config))
+    """Return everything that decides what is stored of pictures, the options of their sources included."""
+    settings = {"schema": SCHEMA_VERSION, "pictures": "as they are", "background": config.render.background}
+    seen: dict[str, int] = {}
+    for section in filter(gives_pictures, config.sources):
+        seen[section.source] = number = seen.get(section.source, 0) + 1
+        prefix = section.source if number == 1 else f"{section.source}#{number}"
+        source = plugins.load("mvcap.sources", section.source)
+        if cameras := getattr(source, "CAMERAS", None):
+            settings[f"{prefix}.cameras"] = cameras
+        assert isinstance(section.options, BaseModel), "made by recipes.build_config"
+        options = producing_settings(section.options)
+        settings |= {f"{prefix}.{name}": value for name, value in options.items()}
+    return settings

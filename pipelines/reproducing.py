@@ -17,8 +17,8 @@ from mvcap.plan import Shard
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import view_from_row
 from mvcap.storage import Store
-from pipelines.importing import gives_pictures
-from pipelines.rendering import open_renderer, render_settings, stage_arguments
+from pipelines.rendering import open_renderer, stage_arguments
+from pipelines.viewing import picture_sources, view_settings
 from render.stage import render_objects
 
 ADVICE = "The picture can be made only with the settings it was made with."
@@ -56,11 +56,11 @@ def reproduce_view(config: Config, dataset: Path, uid: str, view_index: int) -> 
         MvcapError: the object cannot be rendered now.
     """
     store = Store(dataset)
-    if gives_pictures(config):
-        raise UsageError(f"the pictures of {dataset} were not rendered, so none can be made again")
     shard = _shard_of(store, uid)
-    _refuse_other_settings(store, shard, render_settings(config))
     item = next(item for item in store.read_objects(shard) if item.uid == uid)
+    if item.record.source in picture_sources(config):
+        raise UsageError(f"the pictures of {uid} were not rendered, so none can be made again")
+    _refuse_other_settings(store, shard, view_settings(config))
     stored = _stored_view(store, shard, item, view_index)
     with open_renderer(config) as renderer:
         [made] = render_objects([item], renderer, **stage_arguments(config), only_view=view_index)

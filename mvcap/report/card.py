@@ -15,6 +15,7 @@ from mvcap.plan import Plan
 from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
 from mvcap.schema import CAMERA_CONVENTION
 from mvcap.storage import Store
+from mvcap.tables import filled_rows
 
 HUB_LICENSES = {
     "CC0-1.0": "cc0-1.0",
@@ -23,6 +24,10 @@ HUB_LICENSES = {
     "CC-BY-4.0": "cc-by-4.0",
 }
 """The hub's own names; what is not listed becomes `other`."""
+IMPORTER = "pictures"
+"""Names, in commit records, what takes pictures as they are; beside a renderer, the key of its version."""
+CAMERAS = ".cameras"
+"""Ends the name of a setting that says what is known of a source's cameras."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -47,9 +52,14 @@ class _Facts:
     captions: Mapping[str, Any]
     """Settings that the committed captions were made with."""
 
+    rendered: bool
+    """Whether some of the pictures came from a renderer."""
+    posed: int
+    """Views whose camera is known."""
+
     @property
     def imported(self) -> bool:
-        """Whether the pictures came as they are instead of from a renderer."""
+        """Whether some of the pictures came as they are instead of from a renderer."""
         return "pictures" in self.render
 
 
@@ -88,6 +98,7 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
     splits: Counter[str] = Counter()
     for shard in plan.shards:
         splits[shard.split] += commit.rows if (commit := data[shard.index]) else 0
+    committed = _committed_settings(store, RENDER, rendered) or configured
     return _Facts(
         objects=len(present),
         views=views.total(),
@@ -101,11 +112,18 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
             (item.record.license or "unknown", item.record.creator or "unknown", item.record.source)
             for item in present
         ),
-        renderer=_made_by(rendered),
+        renderer=_made_by([c for c in rendered if c.made_by.get("name") != IMPORTER] or rendered),
         captioner=_made_by(captioned),
-        render=defaults | (_committed_settings(store, RENDER, rendered) or configured),
+        render=defaults | committed,
         captions=_committed_settings(store, CAPTION, captioned) or producing_settings(config.captions),
+        rendered="views" in committed,
+        posed=_posed_views(store, held) if "pictures" in committed else views.total(),
     )
+
+
+def _posed_views(store: Store, commits: Iterable[Commit]) -> int:
+    """Count the views with a camera, from the statistics in the footers of the data's files."""
+    return sum(filled_rows(store.root / commit.file, "distance") for commit in commits if commit.file)
 
 
 def _made_by(commits: Iterable[Commit]) -> Mapping[str, Any]:
@@ -139,8 +157,8 @@ def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
     parts = [
         f"# {_text(config.name)}",
         f"{facts.views} views of {facts.objects} objects in {len(facts.categories)} categories, "
-        f"each view with {'a caption' if facts.imported else 'a camera and a caption'}. Made with mvcap "
-        f"{__version__}, in the manner of MVCap (Omniview-Tuning, ECCV 2024).",
+        f"each view with {_what_views_have(facts)}. Made with mvcap {__version__}, in the manner of MVCap "
+        "(Omniview-Tuning, ECCV 2024).",
         _table(["split", "views"], facts.splits.items()),
         *_warnings(facts),
         "## Use\n\n```python\nfrom datasets import load_dataset\n\n"
@@ -148,7 +166,7 @@ def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
         'print(views[0]["caption"], views[0]["image"])\n```\n\n'
         "`objects.parquet` has a row for each object (category, creator, licence, status), "
         "`failures.parquet` one for each object or view that failed.",
-        *([] if facts.imported else [f"## Cameras\n\n{CAMERA_CONVENTION}"]),
+        *_camera_notes(facts),
         "## How it was made\n\n" + _table(["setting", "value"], _settings(facts)),
         *captions,
         "## Categories\n\n" + _table(["category", "objects"], sorted(facts.categories.items())),
@@ -160,6 +178,25 @@ def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _what_views_have(facts: _Facts) -> str:
+    if facts.posed == facts.views:
+        return "a camera and a caption"
+    return f"a caption, {facts.posed} with a camera" if facts.posed else "a caption"
+
+
+def _camera_notes(facts: _Facts) -> Iterable[str]:
+    """Say in which frame the cameras are, and of which sources they are estimated."""
+    if not facts.posed:
+        return
+    yield f"## Cameras\n\n{CAMERA_CONVENTION}"
+    notes = {name: text for name, text in facts.render.items() if name.endswith(CAMERAS)}
+    if notes:
+        yield "What this means for pictures that were not rendered here:\n\n" + _table(
+            ["source", "cameras"],
+            [(name.removesuffix(CAMERAS), text) for name, text in sorted(notes.items())],
+        )
 
 
 def _captions(facts: _Facts, figures: CaptionFigures, control: ControlFigures | None) -> Iterable[str]:
@@ -193,9 +230,12 @@ def _warnings(facts: _Facts) -> Iterable[str]:
 
 def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
     if facts.imported:
-        yield "pictures", "as they came, none rendered"
+        which = (
+            "those that were not rendered, as they came" if facts.rendered else "as they came, none rendered"
+        )
+        yield "pictures", which
         yield "background of transparent ones", facts.render["background"]
-    else:
+    if facts.rendered:
         yield from _render_settings(facts)
     yield "captioner", facts.captioner.get("name", "none")
     if facts.captioner:
@@ -216,7 +256,7 @@ def _render_settings(facts: _Facts) -> Iterable[tuple[str, object]]:
 
 def _renderer(made_by: Mapping[str, Any]) -> str:
     """Say name before version, though commit records sort their keys: `blender 4.5.15 LTS`."""
-    versions = [str(value) for key, value in made_by.items() if key != "name"]
+    versions = [str(value) for key, value in made_by.items() if key not in ("name", IMPORTER)]
     return " ".join([str(made_by.get("name", "unknown")), *versions])
 
 

@@ -44,8 +44,21 @@ def walk_files(root: Path, suffixes: Collection[str] | None = None) -> Iterator[
                 yield path
 
 
-def is_utf8(path: Path) -> bool:
-    """Tell whether a table can hold a path."""
+def subfolders(root: Path) -> list[str]:
+    """Return the names of a folder's folders, but hidden ones, sorted.
+
+    Raises:
+        AssetFolderError: it cannot be read.
+    """
+    try:
+        with os.scandir(root) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+    except OSError as error:
+        raise AssetFolderError(f"cannot read {root}: {error.strerror}") from error
+
+
+def is_utf8(path: Path | str) -> bool:
+    """Tell whether a table can hold a path or a name."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -7,13 +7,16 @@ category in it, a picture's category is the name of its sub-folder.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
 
+from mvcap.config import OPERATIONAL
 from mvcap.errors import BAD_ASSET, AssetFolderError
+from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import is_utf8, readable_folder, walk_files
@@ -28,19 +31,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Path
-    license: str | None = None
+    path: Annotated[Path, OPERATIONAL]
+    license: Annotated[str | None, OPERATIONAL] = None
     """Licence of every picture that has none of its own in the table."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture of an object."""
-
-    view_index: int
-    file_name: str
-    path: Path | None
-    """None where the folder holds no such file."""
 
 
 def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
@@ -68,19 +61,30 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
         yield _rejected(name, f"the table has no row for {name!r}")
 
 
-def list_pictures(options: Options) -> dict[str, tuple[Picture, ...]]:
-    """Map the uid of every object to its pictures, by view index.
+def open_pictures(options: Options) -> FindPictures:
+    """Return what finds an object's pictures, by view index; those that are no file have no content.
 
     Raises:
         AssetFolderError: as `list_objects`.
     """
     folder = _Folder.open(options.path)
-    return {
-        make_uid(SOURCE, source_id): tuple(
-            Picture(row.view_index or 0, row.file_name, folder.files.get(row.file_name)) for row in rows
-        )
-        for source_id, rows in folder.objects.items()
-    }
+
+    def find(item: SelectedObject) -> list[Picture]:
+        if (rows := folder.objects.get(item.record.source_id)) is None:
+            raise UnusableInputError(BAD_ASSET, f"{item.record.source_id!r} is no longer there")
+        return [_picture(row, folder.files.get(row.file_name)) for row in rows]
+
+    return find
+
+
+def expected_views(options: Options) -> Callable[[SelectedObject], int]:
+    """Return what counts an object's pictures."""
+    objects = _Folder.open(options.path).objects
+    return lambda item: len(objects.get(item.record.source_id, ()))
+
+
+def _picture(row: PictureRow, path: Path | None) -> Picture:
+    return Picture(row.view_index or 0, row.file_name, FileContent(path) if path else None)
 
 
 @dataclass(frozen=True, slots=True)

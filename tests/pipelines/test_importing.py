@@ -10,7 +10,7 @@ from PIL import Image
 
 from mvcap import plugins, recipes
 from mvcap.config import Config
-from mvcap.errors import ConfigChangedError, UsageError
+from mvcap.errors import ConfigChangedError
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
 from pipelines.finish import Outcome
@@ -145,10 +145,3 @@ def test_transparent_pictures_are_seen_on_the_recorded_background(make_config, t
         assert (row["background"], row["caption"]) == (colour, f"a {word} picture of a chair")
     with pytest.raises(ConfigChangedError, match="background"):
         run(make_config(tmp_path / "p", render__background="#000000"), tmp_path / "white")
-
-
-def test_pictures_and_objects_do_not_mix(photos, make_config, models, tmp_path):
-    objects = f"{{source: folder, options: {{path: {models('a')}}}}}"
-    pictures = f"{{source: images, options: {{path: {photos}}}}}"
-    with pytest.raises(UsageError, match="cannot be in one dataset"):
-        run(make_config(photos, sources=f"[{pictures}, {objects}]"), tmp_path / "out")

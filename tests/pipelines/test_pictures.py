@@ -8,7 +8,7 @@ from PIL import Image
 
 from captions.stage import UnreadableImageError, decode_image
 from mvcap.errors import BAD_ASSET, TOO_BIG
-from pipelines.pictures import storable_picture
+from pipelines.pictures import judge_stored, mask_of, storable_picture
 
 GREY = "#808080"
 
@@ -111,3 +111,47 @@ def test_decompression_bomb_is_too_big(monkeypatch):
     with pytest.raises(UnreadableImageError, match="exceed") as caught:
         storable_picture(encode(Image.new("RGB", (10, 10))))
     assert caught.value.reason == TOO_BIG
+
+
+def mask(image: Image.Image, size: tuple[int, int] = (6, 4)) -> np.ndarray:
+    """A mask's levels as they are stored, for a picture of this size."""
+    stored = mask_of(encode(image), storable_picture(encode(Image.new("RGB", size))))
+    levels = np.asarray(Image.open(io.BytesIO(stored.png)))
+    assert stored.coverage == pytest.approx(levels.mean() / 255)
+    return levels
+
+
+def test_masks_of_any_kind_become_grey_levels():
+    half = np.zeros((4, 6), np.uint8)
+    half[:, :3] = 1
+    wanted = half * 255
+    of_ones = Image.fromarray(half)
+    of_levels = Image.fromarray(wanted)
+    of_colours = Image.fromarray(np.stack([half * 128, half * 0, half * 0], axis=2))
+    palette = Image.fromarray(half, "P")
+    palette.putpalette([0, 0, 0, 200, 0, 0])
+    cut_out = Image.fromarray(np.stack([wanted * 0, wanted * 0, wanted * 0, wanted], axis=2))
+    for image in (of_ones, of_levels, of_colours, palette, cut_out, of_levels.convert("1")):
+        np.testing.assert_array_equal(mask(image), wanted)
+
+
+def test_a_mask_keeps_its_probabilities_and_takes_its_pictures_size():
+    assert set(mask(Image.new("L", (3, 2), 77)).ravel()) == {77}
+    assert mask(Image.new("L", (12, 8), 255)).shape == (4, 6)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (6, 9)])
+def test_a_mask_of_another_shape_is_refused(size):
+    with pytest.raises(UnreadableImageError, match="its picture 6 x 4"):
+        mask(Image.new("L", size, 255))
+
+
+def test_a_render_is_judged_by_its_alpha_and_a_photograph_is_not():
+    rgba = np.zeros((20, 20, 4), np.uint8)
+    assert judge_stored(encode(Image.fromarray(rgba)))[0].flaw == "blank"
+    rgba[5:15, 5:15] = (200, 60, 30, 255)
+    verdict, foreground = judge_stored(encode(Image.fromarray(rgba)))
+    assert (verdict.flaw, verdict.flags, foreground) == (None, (), pytest.approx(0.25))
+    rgba[:, :10] = (200, 60, 30, 255)
+    assert "clipped" in judge_stored(encode(Image.fromarray(rgba)))[0].flags
+    assert judge_stored(encode(Image.new("RGB", (8, 8)))) == (None, None)

@@ -1,14 +1,15 @@
 import json
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from mvcap.errors import BAD_ASSET, AssetFolderError
-from mvcap.plan import make_uid
+from mvcap.pictures import UnusableInputError
 from mvcap.records import Rejected, SelectedObject
-from mvcap.sources.images import Options, list_objects, list_pictures
+from mvcap.sources.images import Options, expected_views, list_objects, open_pictures
 
 HOSTILE = ("../secret.jpg", "/etc/passwd", "a\0b.jpg", "x" * 300 + ".jpg", "chairs/../../secret.jpg")
 
@@ -81,11 +82,9 @@ def test_pictures_of_one_uid_are_views_of_one_object(tmp_path):
     )
     objects, _ = listed(tmp_path)
     assert sorted(objects) == ["mug", "thonet"]
-    pictures = list_pictures(Options(path=tmp_path))
-    views = {
-        name: [(view.view_index, view.file_name) for view in pictures[make_uid("images", name)]]
-        for name in objects
-    }
+    find, count = open_pictures(Options(path=tmp_path)), expected_views(Options(path=tmp_path))
+    views = {name: [(view.view_index, view.name) for view in find(item)] for name, item in objects.items()}
+    assert [count(item) for item in objects.values()] == [2, 2]
     assert views == {"thonet": [(3, "1.jpg"), (7, "2.jpg")], "mug": [(0, "3.jpg"), (1, "4.jpg")]}
 
 
@@ -100,8 +99,12 @@ def test_name_that_leads_elsewhere_is_rejected_and_never_opened(tmp_path, name):
     assert "which is no file" in item.message
     assert "/" not in uid
     assert len(uid) < 80
-    pictures = list_pictures(Options(path=root))
-    assert [view.path for view in pictures[uid]] == [None]
+    find = open_pictures(Options(path=root))
+    item = objects["good.jpg"]
+    hostile = replace(item, record=replace(item.record, uid=uid, source_id=PurePosixPath(name).as_posix()))
+    assert [view.content for view in find(hostile)] == [None]
+    with pytest.raises(UnusableInputError, match="no longer there"):
+        find(replace(item, record=replace(item.record, source_id="forgotten.jpg")))
 
 
 def test_missing_view_of_an_object_leaves_the_object(tmp_path):
@@ -110,8 +113,8 @@ def test_missing_view_of_an_object_leaves_the_object(tmp_path):
     write_table(tmp_path, rows)
     objects, rejected = listed(tmp_path)
     assert (list(objects), rejected) == (["a"], {})
-    (views,) = list_pictures(Options(path=tmp_path)).values()
-    assert [view.path is None for view in views] == [False, True]
+    views = open_pictures(Options(path=tmp_path))(objects["a"])
+    assert [view.content is None for view in views] == [False, True]
 
 
 def test_picture_that_the_table_leaves_out_is_rejected(tmp_path):
