@@ -1,5 +1,6 @@
 """A key-value cache for beam search that leaves the cross-attention where it is."""
 
+from inspect import signature
 from typing import Any
 
 import torch
@@ -20,7 +21,12 @@ class SharedCrossAttention(EncoderDecoderCache):
         self.self_attention_cache.reorder_cache(beam_idx)
 
 
-def beam_cache(text_config: Any) -> SharedCrossAttention:
-    """Make an empty cache for one call of `generate` of an encoder-decoder."""
-    decoder = text_config.get_text_config(decoder=True)
-    return SharedCrossAttention(DynamicCache(config=decoder), DynamicCache(config=decoder))
+def beam_cache(model: Any) -> dict[str, SharedCrossAttention]:
+    """Make the empty cache for one call of an encoder-decoder's `generate`, under its argument's name.
+
+    That was `past_key_values` when transformers 5 came, and is `cache` later; version 6 takes no other.
+    """
+    decoder = model.config.get_text_config(decoder=True)
+    names = signature(model.forward).parameters
+    cache = SharedCrossAttention(DynamicCache(config=decoder), DynamicCache(config=decoder))
+    return {"cache" if "cache" in names else "past_key_values": cache}

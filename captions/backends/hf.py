@@ -214,9 +214,21 @@ def _load_processor(checkpoint: Checkpoint, *, decoder_only: bool) -> Any:
 
     A decoder continues what stands last, so that padding on the right would be continued; an encoder
     counts positions from the left.
+
+    Raises:
+        ModelUnavailableError: the processor cannot be loaded, or its code lies in the checkpoint.
     """
     load: Any = AutoProcessor.from_pretrained
-    processor = load(checkpoint.folder, local_files_only=True, trust_remote_code=False, backend=IMAGE_BACKEND)
+    try:
+        processor = load(
+            checkpoint.folder, local_files_only=True, trust_remote_code=False, backend=IMAGE_BACKEND
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0].replace(str(checkpoint.folder), checkpoint.name)
+        raise ModelUnavailableError(
+            f"the processor of the model {checkpoint.name} cannot be loaded, and code that lies in a "
+            f"checkpoint is never run: {reason}"
+        ) from error
     processor.tokenizer.padding_side = "left" if decoder_only else "right"
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token

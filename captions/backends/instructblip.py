@@ -147,7 +147,7 @@ class InstructBlipCaptioner:
             tokens = self._model.generate(  # (B, T)
                 **{name: tensor.to(self._device) for name, tensor in inputs.items()},
                 generation_config=generation,
-                past_key_values=beam_cache(self._model.config.text_config),
+                **beam_cache(self._model.language_model),
             )
         captions = self._processor.batch_decode(tokens, skip_special_tokens=True)
         return [caption.strip() for caption in captions]

@@ -150,7 +150,7 @@ class EmulatedDevice(instructblip.InstructBlipCaptioner):
 
     seconds_per_batch = 0.0
 
-    def _generate(self, batch: Sequence[tuple[torch.Tensor, str]]) -> list[str]:
+    def _generate(self, generation: Any, batch: Sequence[tuple[torch.Tensor, str]]) -> list[str]:
         self._encode([prompt for _, prompt in batch])
         time.sleep(self.seconds_per_batch * len(batch) / BATCH)
         return fingerprints(torch.stack([pixels for pixels, _ in batch]))

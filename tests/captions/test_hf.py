@@ -223,6 +223,19 @@ def test_unknown_architecture_and_code_of_its_own_are_refused(llava: Path, tmp_p
         check(Options(model=str(folder), device="cpu"))
 
 
+def test_code_of_a_processor_that_lies_in_the_checkpoint_is_never_run(llava: Path, tmp_path: Path):
+    folder, sprung = shutil.copytree(llava, tmp_path / "trap"), tmp_path / "sprung"
+    (folder / "processing.py").write_text(f"open({str(sprung)!r}, 'w')\nclass Trap: pass\n")
+    own = {"processor_class": "Trap", "auto_map": {"AutoProcessor": "processing.Trap"}}
+    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        if (folder / name).exists():
+            settings = json.loads((folder / name).read_text()) | own
+            (folder / name).write_text(json.dumps(settings))
+    with pytest.raises(ModelUnavailableError, match="the model trap cannot be loaded, and code that lies"):
+        create(Options(model=str(folder), device="cpu"))
+    assert not sprung.exists()
+
+
 def test_missing_file_is_named_before_anything_is_loaded(llava: Path, tmp_path: Path):
     folder = shutil.copytree(llava, tmp_path / "partial")
     (folder / "tokenizer.json").unlink()

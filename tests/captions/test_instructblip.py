@@ -61,6 +61,13 @@ def test_captions_equal_the_official_loop_with_the_settings_of_the_paper(
         assert processor.batch_decode(tokens, skip_special_tokens=True)[0].strip() == caption
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_nothing_that_transformers_will_drop_is_used(
+    captioner: InstructBlipCaptioner, captions: list[str], work: tuple[list[Image.Image], list[str]]
+):
+    assert captioner.caption(work[0][:1], work[1][:1]) == captions[:1]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_caption_does_not_depend_on_the_batch(
     captioner: InstructBlipCaptioner,

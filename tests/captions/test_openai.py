@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -75,6 +76,14 @@ def test_what_fails_once_is_asked_again(openai_server, connect, fault):
     prompt = f"{fault} once"
     assert connect().caption([PICTURE], [prompt]) == [f"a picture of 20 x 10 RGB: {prompt}"]
     assert openai_server.attempts[prompt] == 2
+
+
+def test_a_full_server_is_asked_again_when_it_said(openai_server, connect):
+    """Without its Retry-After the client would wait for half a second at most."""
+    begun = time.monotonic()
+    connect().caption([PICTURE], ["patient once"])
+    assert openai_server.attempts["patient once"] == 2
+    assert time.monotonic() - begun >= 1
 
 
 def test_a_slow_answer_is_asked_for_again(openai_server, connect):

@@ -127,6 +127,7 @@ def _size(url: str) -> str:
 
 FAULTS: dict[str, Callable[[_Handler], None]] = {
     "full": lambda it: it.answer(429, _error("slow down"), **{"Retry-After": "0.2"}),
+    "patient": lambda it: it.answer(429, _error("slow down"), **{"Retry-After": "1"}),
     "closed": lambda it: it.answer(429, _error("out of quota"), **{"Retry-After": "3600"}),
     "broken": lambda it: it.answer(500, _error("internal error")),
     "slow": _Handler.hang,
