@@ -1,7 +1,7 @@
 """The trained checkpoint's model card, written from its recipe and its measured figures."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -19,6 +19,18 @@ TARGETS: Final = {"category": 0.98, "colour": 0.95, "view": 0.75}
 """What issue 4 asks of the held-out objects."""
 
 COLUMNS: Final = ("category", "colour", "view", "view_all", "above", "facing")
+
+ROUND_COLUMNS: Final = {
+    "seed": "seed",
+    "steps of the encoder": "vision_steps",
+    "of all": "steps",
+    "exchanged": "recoloured",
+    "redrawn": "redrawn",
+    "objects": "objects",
+    "views": "views",
+    "CPU minutes": "cpu_minutes",
+}
+"""Heading -> name in `recipe.json`."""
 
 CONTROLS: Final = {
     "shuffled_pictures": "control: pictures dealt out anew",
@@ -42,10 +54,12 @@ def model_card(
     """
     pairs = list(credits)
     creators = Counter(creator for _, creator in pairs if creator)
+    rounds = [*recipe["earlier_rounds"], recipe]
     template = (files("captions.tiny") / "card_template.md").read_text("utf-8")
     return template.format(
         **recipe,
-        total_cpu_minutes=recipe["cpu_minutes"] + recipe["first_round"]["cpu_minutes"],
+        total_cpu_minutes=sum(one["cpu_minutes"] for one in rounds),
+        rounds=rounds_table(rounds),
         categories=len(CATEGORIES),
         unknown=UNKNOWN,
         colours=", ".join(COLOURS),
@@ -69,6 +83,15 @@ def model_card(
         licenses=", ".join(sorted({license for license, _ in pairs if license})),
         creators=", ".join(name for name, _ in creators.most_common()),
     )
+
+
+def rounds_table(rounds: Sequence[Mapping[str, Any]]) -> str:
+    """Lay the recipes of the rounds out as a Markdown table; the first ones knew fewer settings."""
+    lines = [f"| round | {' | '.join(ROUND_COLUMNS)} |", "|---" * (len(ROUND_COLUMNS) + 1) + "|"]
+    for number, recipe in enumerate(rounds, start=1):
+        cells = [f"{recipe.get(name, 0):,g}" for name in ROUND_COLUMNS.values()]
+        lines.append(f"| {number} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def table(figures: Mapping[str, Mapping[str, float]]) -> str:

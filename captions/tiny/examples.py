@@ -14,7 +14,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from PIL import Image
 
-from captions.tiny.labels import NAMED_SHARE, dominant_colour, is_between_phrases, view_phrase
+from captions.tiny.labels import colour_word, dominant_colour, is_between_phrases, view_phrase
 from captions.tiny.vocabulary import COLOURS, FRONTED, VIEW_PHRASES
 from mvcap.plan import stable_hash
 
@@ -25,8 +25,10 @@ COLUMNS = ["uid", "category", "view_index", "image", "background", "azimuth_deg"
 class Examples:
     """N views of one size; every array and list has N entries."""
 
-    pixels: NDArray[np.uint8]
-    """(N, H, W, 3) sRGB on the recorded background."""
+    rgba: NDArray[np.uint8]
+    """(N, H, W, 4) sRGB, straight alpha."""
+    backgrounds: NDArray[np.uint8]
+    """(N, 3) sRGB, as recorded."""
     uids: list[str]
     view_indices: list[int]
     categories: list[str]
@@ -49,7 +51,8 @@ class Examples:
         """Return the views whose entry in (N,) is true."""
         rows = np.flatnonzero(chosen)
         return type(self)(
-            pixels=self.pixels[rows],
+            rgba=self.rgba[rows],
+            backgrounds=self.backgrounds[rows],
             uids=[self.uids[row] for row in rows],
             view_indices=[self.view_indices[row] for row in rows],
             categories=[self.categories[row] for row in rows],
@@ -71,10 +74,15 @@ class Examples:
             columns[field.name] = np.concatenate(pieces) if arrays else list(chain.from_iterable(pieces))
         return cls(**columns)
 
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Put every view on its background: (N, H, W, 3)."""
+        grounds = self.backgrounds[:, None, None]
+        return np.stack([composite(*pair) for pair in zip(self.rgba, grounds, strict=True)])
+
     def colour_words(self) -> list[str | None]:
         """Name each view's colour, or None where no colour covers enough of it."""
-        pairs = zip(self.colours, self.shares, strict=True)
-        return [COLOURS[colour] if share >= NAMED_SHARE else None for colour, share in pairs]
+        return [colour_word(*pair) for pair in zip(self.colours, self.shares, strict=True)]
 
 
 def held_out_uids() -> frozenset[str]:
@@ -139,7 +147,8 @@ def examples_from_rows(
     from_front = [_from_front_deg(row, fronts_deg.get(row["uid"])) for row in rows]
     cameras = [(row["elevation_deg"], turn) for row, turn in zip(rows, from_front, strict=True)]
     return Examples(
-        pixels=np.stack([_composite(p, row["background"]) for p, row in zip(pictures, rows, strict=True)]),
+        rgba=np.stack(pictures),
+        backgrounds=np.array([tuple(bytes.fromhex(row["background"][1:])) for row in rows], np.uint8),
         uids=[row["uid"] for row in rows],
         view_indices=[row["view_index"] for row in rows],
         categories=[row["category"] for row in rows],
@@ -179,8 +188,7 @@ def _decode(row: Mapping[str, Any]) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGBA"))
 
 
-def _composite(rgba: NDArray[np.uint8], background: str) -> NDArray[np.uint8]:
-    """Put straight-alpha (H, W, 4) pixels on `#rrggbb`."""
-    colour = np.array(tuple(bytes.fromhex(background.removeprefix("#"))), np.float32)
+def composite(rgba: NDArray[np.uint8], background: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put straight-alpha (..., 4) pixels on (..., 3) colours."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
-    return np.rint(rgba[..., :3] * alpha + colour * (1 - alpha)).astype(np.uint8)
+    return np.rint(rgba[..., :3] * alpha + background.astype(np.float32) * (1 - alpha)).astype(np.uint8)

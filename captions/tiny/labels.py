@@ -71,11 +71,26 @@ def dominant_colour(rgba: NDArray[np.uint8]) -> tuple[str, float]:
 
     Without opaque pixels the share is 0. Of equally common colours the first in `COLOURS` counts.
     """
-    pixels = rgba[rgba[..., 3] >= OPAQUE][:, :3]
-    if not len(pixels):
-        return COLOURS[0], 0.0
-    counts = np.bincount(name_colours(pixels), minlength=len(COLOURS))
-    return COLOURS[int(counts.argmax())], float(counts.max() / len(pixels))
+    shares = colour_shares(rgba[None])[0]
+    return COLOURS[int(shares.argmax())], float(shares.max())
+
+
+def colour_shares(rgba: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return (B, colours): the share of each colour in the opaque pixels of (B, H, W, 4) pictures.
+
+    The shares of a picture sum to 1, or are all 0 where no pixel is opaque.
+    """
+    opaque = rgba[..., 3] >= OPAQUE  # (B, H, W)
+    pictures = np.broadcast_to(np.arange(len(rgba))[:, None, None], opaque.shape)[opaque]
+    cells = pictures * len(COLOURS) + name_colours(rgba[..., :3][opaque])
+    counts = np.bincount(cells, minlength=len(rgba) * len(COLOURS)).reshape(len(rgba), len(COLOURS))
+    shares: NDArray[np.float32] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares.astype(np.float32)
+
+
+def colour_word(colour: int, share: float) -> str | None:
+    """Name the commonest colour, given as index in `COLOURS`, where it covers enough of an object."""
+    return COLOURS[colour] if share >= NAMED_SHARE else None
 
 
 def name_colours(rgb: NDArray[np.uint8]) -> NDArray[np.intp]:

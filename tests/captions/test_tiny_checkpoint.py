@@ -13,7 +13,7 @@ from captions.backends.instructblip import TINY_FOLDER, Options, check, create
 from captions.captioner import Captioner
 from captions.checkpoints import weights_sha256
 from captions.prompts import PAPER_PROMPT, UNGUIDED_PROMPT, category_prompt
-from captions.tiny.card import TARGETS, verdict
+from captions.tiny.card import TARGETS, rounds_table, verdict
 from captions.tiny.vocabulary import CAPTION_WORDS, CATEGORIES, UNKNOWN, VIEW_PHRASES, parse_caption
 
 RECIPE = json.loads((TINY_FOLDER / "recipe.json").read_text())
@@ -93,6 +93,6 @@ def test_card_holds_the_measured_figures_and_the_recipe():
     for name in TARGETS:
         assert f"{FIGURES['captions'][name]:.3f}" in card
     assert verdict(FIGURES["captions"]) in card, "what is not reached is said"
-    assert f"seed {RECIPE['seed']}, {RECIPE['vision_steps']} and {RECIPE['steps']} steps" in card
+    assert rounds_table([*RECIPE["earlier_rounds"], RECIPE]) in card
     assert "no substitute for a\nreal captioner" in card
     assert not list(Path(TINY_FOLDER).rglob("*.bin"))

@@ -1,5 +1,6 @@
 """The training recipe on a few synthetic views."""
 
+import json
 from dataclasses import fields, replace
 from io import BytesIO
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 
 from captions.tiny.architecture import Size, build_processor, save_checkpoint
@@ -16,8 +18,17 @@ from captions.tiny.card import verdict
 from captions.tiny.evaluate import score
 from captions.tiny.examples import Examples, examples_from_rows, held_out_uids, is_validation
 from captions.tiny.first_weights import fresh_model, sine_positions
-from captions.tiny.train import Recipe, dropping_patches, train
-from captions.tiny.vocabulary import CAPTION_WORDS, CATEGORIES, READ_WORDS, VIEW_PHRASES, compose_caption
+from captions.tiny.labels import name_colours
+from captions.tiny.train import ROUNDS, Recipe, dropping_patches, earlier_rounds, train
+from captions.tiny.vocabulary import (
+    CAPTION_WORDS,
+    CATEGORIES,
+    READ_WORDS,
+    VIEW_PHRASES,
+    compose_caption,
+    parse_caption,
+)
+from captions.tiny.vocabulary import COLOURS as COLOUR_WORDS
 
 SIZE = Size(width=32, vision_layers=1, text_layers=1, image_size=32, patch_size=16, query_tokens=2)
 RECIPE = Recipe(vision_steps=3, steps=30, batch_size=8, warmup_steps=5, size=SIZE)
@@ -100,8 +111,8 @@ def test_white_says_nothing_to_the_encoder_and_jitter_keeps_colours_apart():
     image_processor = build_processor(CAPTION_WORDS, SIZE, white_is_zero=True).image_processor
     white = image_processor(Image.new("RGB", (50, 50), "white"), return_tensors="pt")["pixel_values"]
     assert white.abs().max() == 0
-    red = torch.tensor([200, 20, 20], dtype=torch.uint8)[None, :, None, None].expand(32, 3, 48, 48)
-    moved = jitter(red, image_processor, np.random.default_rng(0))
+    red = np.full((32, 48, 48, 3), (200, 20, 20), np.uint8)
+    moved = jitter(red, image_processor, np.random.default_rng(0), brightness=0.08)
     assert moved.shape == (32, 3, SIZE.image_size, SIZE.image_size)
     assert (moved[:, 0] > moved[:, 1] + 1).all(), "red stays red"
 
@@ -185,6 +196,33 @@ def test_exchanged_channels_change_the_colours_that_are_measured():
     assert (plain.pixels.mean(axis=3) == recoloured.pixels.mean(axis=3)).all(), "the shapes stay"
     again = examples_from_rows(rows, fronts, recoloured=1.0)
     assert np.array_equal(again.pixels, recoloured.pixels)
+
+
+def test_redrawn_pictures_are_labelled_with_the_colours_that_they_got(examples: Examples):
+    processor = build_processor(CAPTION_WORDS + READ_WORDS, SIZE, white_is_zero=True)
+    batch = BatchMaker(examples, processor, np.random.default_rng(0), redrawn=0.7).draw(256)
+    captions = processor.tokenizer.batch_decode(
+        batch.inputs["labels"].masked_fill(batch.inputs["labels"] == IGNORED, 0), skip_special_tokens=True
+    )
+    told = [parse_caption(caption)[1] for caption in captions]
+    middle = batch.inputs["pixel_values"][:, :, SIZE.image_size // 2, SIZE.image_size // 2]  # of the square
+    shown = name_colours((255 * (1 + 0.5 * middle)).round().to(torch.uint8).numpy())
+    assert told == [COLOUR_WORDS[index] for index in shown]
+    assert len(set(told)) > 8, "red, green and blue things come in nearly all colours"
+    assert torch.equal(batch.colours.argmax(dim=1), torch.from_numpy(shown))
+    torch.testing.assert_close(batch.colours.sum(dim=1), torch.ones(256))
+
+
+def test_each_round_follows_on_the_one_before_and_none_on_the_last(tmp_path: Path):
+    recipe = {"seed": 0, "earlier_rounds": []}
+    for number in range(1, len(ROUNDS)):
+        (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+        done = earlier_rounds(tmp_path)
+        assert [one["seed"] for one in done] == list(range(number))
+        recipe = {"seed": number, "earlier_rounds": done}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(typer.BadParameter, match=f"all {len(ROUNDS)} rounds"):
+        earlier_rounds(tmp_path)
 
 
 def test_loss_falls(examples: Examples):
