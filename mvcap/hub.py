@@ -1,0 +1,94 @@
+"""Ask the Hugging Face hub: wait out what passes, and explain every way in which it may refuse."""
+
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from mvcap.errors import MvcapError
+
+Answer = TypeVar("Answer")
+
+REQUEST_TIMEOUT_S: Final = 5.0
+ATTEMPTS: Final = 3
+LONGEST_WAIT_S: Final = 20.0
+"""A rate limit that lasts longer than this is reported instead of waited out."""
+
+TRANSPORT_ERROR: Final[type[Exception]] = HfHubHTTPError.__mro__[1]
+"""Root of the errors of the hub's HTTP client: httpx's or httpx2's `HTTPError`, by hub version."""
+
+
+def ask(
+    request: Callable[[], Answer], explain: Callable[[Exception], MvcapError], *, patient: bool = False
+) -> Answer:
+    """Send a request, waiting out short rate limits, and explain its failure.
+
+    Args:
+        explain: makes the error to raise of the one that was met.
+        patient: try again after broken connections and errors of the server as well.
+
+    Raises:
+        MvcapError: what `explain` made.
+    """
+    for attempts_left in reversed(range(ATTEMPTS)):
+        try:
+            return request()
+        except (TRANSPORT_ERROR, OSError, ValueError) as error:
+            wait_s = _rate_limit_s(error)
+            if wait_s is None and patient and may_pass(error):
+                wait_s = float(ATTEMPTS - attempts_left)
+            if wait_s is None or wait_s > LONGEST_WAIT_S or not attempts_left:
+                raise explain(error) from error
+        time.sleep(wait_s)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether an error may be gone a moment later: the connection's or the server's, not the request's."""
+    status = status_of(error)
+    return isinstance(error, TRANSPORT_ERROR | OSError) if status is None else status == 429 or status >= 500
+
+
+def status_of(error: Exception) -> int | None:
+    """Return the HTTP status that an error is about; None where no answer came."""
+    status: int | None = getattr(getattr(error, "response", None), "status_code", None)
+    return status
+
+
+def _rate_limit_s(error: Exception) -> float | None:
+    """Read how long a rate limit (HTTP 429) lasts, one second if it does not say; None for other errors."""
+    if status_of(error) != 429:
+        return None
+    retry_after = error.response.headers.get("Retry-After", "")  # type: ignore[attr-defined]
+    return float(retry_after) if retry_after.isdigit() else 1.0
+
+
+def what_went_wrong(error: Exception, what: str, revision: str | None) -> str:
+    """Say in one line why the hub did not give something, and what would help.
+
+    Args:
+        what: is named in the line, with its page, such as `the model https://huggingface.co/some/model`.
+    """
+    status = status_of(error)
+    if isinstance(error, GatedRepoError):  # a RepositoryNotFoundError too
+        return f"{what} is gated: accept its terms on that page, then run `hf auth login`"
+    if isinstance(error, RevisionNotFoundError):
+        return f"{what} has no revision {revision!r}"
+    if isinstance(error, RepositoryNotFoundError) or status == 401:  # the hub says 401 for unknown names
+        return f"{what} does not exist, or is private: check the name, or run `hf auth login`"
+    if status == 404:
+        return f"{what} does not hold this file"
+    if status == 403:
+        return f"the hub refuses access to {what} (HTTP 403): run `hf auth login`"
+    if status == 429:
+        return f"the hub limits the rate of requests for {what} (HTTP 429): try later, or run `hf auth login`"
+    if status is not None:
+        return f"the hub answered HTTP {status} to a request for {what}"
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{what} is not in the local cache and cannot be fetched: {reason}"
