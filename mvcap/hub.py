@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -50,9 +51,11 @@ def ask(
 
 
 def may_pass(error: Exception) -> bool:
-    """Tell whether an error may be gone a moment later: the connection's or the server's, not the request's."""
+    """Tell whether an error may be gone a moment later: of the connection or the server, not the request."""
     status = status_of(error)
-    return isinstance(error, TRANSPORT_ERROR | OSError) if status is None else status == 429 or status >= 500
+    if status is None:
+        return isinstance(error, (TRANSPORT_ERROR, OSError)) and not isinstance(error, OfflineModeIsEnabled)
+    return status == 429 or status >= 500
 
 
 def status_of(error: Exception) -> int | None:

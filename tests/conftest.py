@@ -4,6 +4,7 @@ import os
 import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +32,28 @@ def openai_server() -> Iterator[Any]:
     """A server of `tests/doubles/openai_server.py`, whose faults prompts ask for."""
     with runpy.run_path(str(Path(__file__).with_name("doubles") / "openai_server.py"))["start"]() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def hub_double() -> SimpleNamespace:
+    """What `tests/doubles/hub_server.py` holds: the faults among others."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("doubles") / "hub_server.py")))
+
+
+@pytest.fixture
+def hub(hub_double: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A hub that `HF_ENDPOINT` names, for this process too; it serves what lies in `hub.root`."""
+    from huggingface_hub import constants
+
+    (tmp_path / "hub").mkdir()
+    with hub_double.start(tmp_path / "hub") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield hub
 
 
 @pytest.fixture(scope="session")
