@@ -174,6 +174,8 @@ class RunConfig(Section):
     children_per_gpu: int | None = Field(None, ge=1)
     """Blender children that share one GPU. On Ray each then reserves its part of a GPU; where null they
     reserve none, and Ray shows them none."""
+    fetchers: int = Field(2, ge=1)
+    """Threads of each renderer that fetch models ahead of it, where they come over a network."""
     caption_workers: int | None = Field(None, ge=1)
     """Captioners; one for each GPU where null, or a single one without GPUs."""
     shards_in_flight: int | None = Field(None, ge=1)

@@ -29,6 +29,7 @@ from typing import Any, Final, Literal
 Reason = Literal[
     "bad_asset",
     "too_big",
+    "no_category",
     "empty_render",
     "bad_views",
     "crash",
@@ -43,6 +44,8 @@ BAD_ASSET: Final[Reason] = "bad_asset"
 """The file is missing, empty, truncated, of no known format, or refused by the importer."""
 TOO_BIG: Final[Reason] = "too_big"
 """Bytes, vertices or pixels exceed the configured caps."""
+NO_CATEGORY: Final[Reason] = "no_category"
+"""Nothing says what the object is, or several things do."""
 EMPTY_RENDER: Final[Reason] = "empty_render"
 """Nothing can be seen: no mesh, no size, or an alpha channel of zeros."""
 BAD_VIEWS: Final[Reason] = "bad_views"

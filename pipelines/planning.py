@@ -29,7 +29,7 @@ OWNED: dict[StageName, tuple[str, ...]] = {
 NAMED_OBJECTS = 5
 """Changed objects that a refusal names one by one."""
 
-MOVABLE = frozenset({"asset", "name"})
+MOVABLE = frozenset({"asset", "asset_bytes", "name"})
 """Fields of an object that may change between runs: a folder of models may move."""
 
 

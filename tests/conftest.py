@@ -57,6 +57,12 @@ def hub(hub_double: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(scope="session")
+def objaverse_double() -> SimpleNamespace:
+    """What `tests/doubles/objaverse.py` holds: `Thing`, and `write`, which makes an Objaverse of things."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("doubles") / "objaverse.py")))
+
+
+@pytest.fixture(scope="session")
 def build_llava() -> Callable[..., Path]:
     """Write the small LLaVA of `tests/doubles/llava.py` to a folder; its captions mean nothing."""
     build: Callable[..., Path] = runpy.run_path(str(Path(__file__).with_name("doubles") / "llava.py"))[
