@@ -59,6 +59,16 @@ class Nearest:
         """(N,) by how much the first category is nearer than the second, in [0, 2]."""
         return np.round(self.similarity - self.second_similarity, DECIMALS)
 
+    def margin_of(self, row: int) -> float:
+        """Return the margin of one object."""
+        return round(float(self.similarity[row] - self.second_similarity[row]), DECIMALS)
+
+    def rows(self, rows: NDArray[np.intp]) -> "Nearest":
+        """Take some objects."""
+        return Nearest(
+            self.first[rows], self.second[rows], self.similarity[rows], self.second_similarity[rows]
+        )
+
     @classmethod
     def joined(cls, parts: Sequence["Nearest"]) -> "Nearest":
         """Put the parts of consecutive objects together; none give an empty one."""

@@ -12,6 +12,7 @@ from mvcap.locks import Announce, Part, choosing, dataset_lock
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
 from pipelines import captioning, fetching, importing, rendering
+from pipelines.filtering import list_clear_objects
 from pipelines.finish import Outcome, finish, survey
 from pipelines.ledger import Ledger
 from pipelines.planning import (
@@ -64,7 +65,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         MvcapError: whatever ended the run; the same command goes on from the committed shards.
     """
     store = Store(request.out)
-    listing = list_objects(config) if request.render else None
+    listing = _list(config, store, runner, say) if request.render else None
     require_writable(request.out)
     with dataset_lock(store.internal, request.part) as announce:
         steps = _steps(config, request)
@@ -88,6 +89,13 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         counted = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.most_common())
         raise NothingSurvivedError(f"all {outcome.objects} objects failed: {counted}")
     return outcome
+
+
+def _list(config: Config, store: Store, runner: Runner, say: Callable[[str], None]) -> Listing:
+    """List what is to be rendered: everything, or what the filter lets through."""
+    if config.filter is None:
+        return list_objects(config)
+    return list_clear_objects(config, store, runner, say)
 
 
 @dataclass(frozen=True, slots=True)

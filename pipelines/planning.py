@@ -21,7 +21,7 @@ from mvcap.storage import Store
 ADVICE = "Set them back, or build into another folder with --out."
 
 OWNED: dict[StageName, tuple[str, ...]] = {
-    RENDER: ("name", "seed", "sources", "plan", "render", "run"),
+    RENDER: ("name", "seed", "sources", "filter", "plan", "render", "run"),
     CAPTION: ("captions",),
 }
 """Sections of the recorded configuration that a stage decides; it leaves the others as they are."""

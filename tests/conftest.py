@@ -1,5 +1,6 @@
 """Shared by all tests: one thread for each library, and small folders of real models."""
 
+import json
 import os
 import runpy
 from collections.abc import Callable, Iterator
@@ -110,6 +111,27 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         library.CLIPModel(config).save_pretrained(folder)
     library.CLIPProcessor(image_processor=pictures, tokenizer=tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an open_clip model with random weights, as open_clip's `local-dir:` takes it."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    shape = {"width": 16, "heads": 2, "layers": 1}
+    vision = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 1}
+    config = {"embed_dim": 12, "vision_cfg": vision, "text_cfg": {"context_length": 24, **shape}}
+    folder = tmp_path_factory.mktemp("open_clip")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = open_clip.CLIP(**config)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)  # at its own first weights all texts are alike
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return folder
 
 

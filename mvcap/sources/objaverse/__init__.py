@@ -110,8 +110,8 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
                 yield _object(uid, choices[uid], annotation, cache.root / paths[uid])
 
 
-def read_names(options: Options, uids: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the uid, and as one text the name, tags and categories, of each object that has an annotation.
+def read_names(options: Options, uids: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each uid that has an annotation, with the object's name, its tags and its categories.
 
     Raises:
         MvcapError: as `list_objects`.
@@ -128,7 +128,7 @@ def read_names(options: Options, uids: Sequence[str]) -> Iterator[tuple[str, str
         for uid in held:
             if uid in annotations:
                 found = read_annotation(annotations[uid])
-                yield uid, " . ".join((found.name, *found.tags, *found.categories))
+                yield uid, (found.name, *found.tags, *found.categories)
 
 
 def lvis_labels(options: Options) -> list[str]:
