@@ -60,6 +60,7 @@ report(*begun, verdicts=summary["verdicts"])
 )
 
 
+@pytest.mark.timeout(0)
 def test_the_filter_takes_less_than_twice_the_bare_product(tmp_path: Path):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)

@@ -32,6 +32,8 @@ class Thing:
     faces: int | None = None
     animations: int = 0
     age_restricted: bool = False
+    model: Path | None = None
+    """A model file to convert, instead of a shape."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Keys of the annotation to replace, or with None to leave out."""
 
@@ -82,7 +84,7 @@ def write(root: Path, things: Iterable[Thing], *, models: bool = True) -> Path:
     shards: dict[str, dict[str, Any]] = {}
     lvis: dict[str, list[str]] = {}
     for thing in things:
-        glb = trimesh.Scene(SHAPES[thing.shape]()).export(file_type="glb")
+        glb = as_glb(thing)
         shards.setdefault(thing.shard, {})[thing.uid] = thing.annotation(glb)
         for category in thing.lvis:
             lvis.setdefault(category, []).append(thing.uid)
@@ -95,6 +97,13 @@ def write(root: Path, things: Iterable[Thing], *, models: bool = True) -> Path:
     for shard, annotations in shards.items():
         write_json(root / "metadata" / f"{shard}.json.gz", annotations)
     return root
+
+
+def as_glb(thing: Thing) -> bytes:
+    """Return the thing's model as a GLB file."""
+    scene = trimesh.load_scene(thing.model) if thing.model else trimesh.Scene(SHAPES[thing.shape]())
+    content: bytes = scene.export(file_type="glb")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:
