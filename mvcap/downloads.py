@@ -109,7 +109,7 @@ class HubDataset:
 
     def _explained(self, error: Exception, path: str) -> MvcapError:
         message = f"{path}: {what_went_wrong(error, f'the dataset {self.url}', self.revision)}"
-        if isinstance(error, ConnectionError) or (isinstance(error, TRANSPORT_ERROR) and may_pass(error)):
+        if may_pass(error) and isinstance(error, (TRANSPORT_ERROR, ConnectionError)):
             return HubUnreachableError(f"{message}\nThe same command goes on from here.")
         return FetchError(message)
 

@@ -1,10 +1,8 @@
 """The tables that `mvcap filter` writes: selected objects, and rejected ones with their reasons."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +22,7 @@ _COLUMNS: Final = [
 ]
 SELECTED_SCHEMA: Final = pa.schema(_COLUMNS)
 LEFT_OUT_SCHEMA: Final = pa.schema([*_COLUMNS, ("reason", pa.string())])
+"""`reason` is one of `mvcap.selection.VERDICTS`, or `duplicate`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +41,14 @@ class SelectedRow:
     """By how much `category` is nearer than `second_category`."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOutRow:
-    """An object that was not selected."""
-
-    row: SelectedRow
-    reason: str
-    """One of `mvcap.selection.VERDICTS`."""
+def write_selected(path: Path, table: pa.Table, *, about: str) -> None:
+    """Write selected objects, a table of `SELECTED_SCHEMA`; `about` is kept with them."""
+    _write(path, table, SELECTED_SCHEMA.with_metadata({"mvcap_filter": about}))
 
 
-def write_selected(path: Path, rows: Iterable[SelectedRow], *, about: str) -> int:
-    """Write selected objects, in order, and return how many; `about` is kept with them."""
-    schema = SELECTED_SCHEMA.with_metadata({"mvcap_filter": about})
-    return _write(path, schema, (asdict(row) for row in rows))
-
-
-def write_left_out(path: Path, rows: Iterable[LeftOutRow]) -> int:
-    """Write what was not selected, in order, and return how many."""
-    return _write(path, LEFT_OUT_SCHEMA, (asdict(item.row) | {"reason": item.reason} for item in rows))
+def write_left_out(path: Path, table: pa.Table) -> None:
+    """Write what was not selected, a table of `LEFT_OUT_SCHEMA`."""
+    _write(path, table, LEFT_OUT_SCHEMA)
 
 
 def read_selection(path: Path) -> list[SelectedRow]:
@@ -84,9 +73,7 @@ def read_selection(path: Path) -> list[SelectedRow]:
     return rows
 
 
-def _write(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> int:
-    remaining = iter(rows)
+def _write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     with files.staged(path) as temporary, TableWriter(temporary, schema) as writer:
-        while group := list(islice(remaining, ROWS_PER_GROUP)):
-            writer.write(group)
-    return writer.rows
+        for start in range(0, table.num_rows, ROWS_PER_GROUP):
+            writer.write_table(table.slice(start, ROWS_PER_GROUP).cast(schema))

@@ -59,10 +59,6 @@ class Nearest:
         """(N,) by how much the first category is nearer than the second, in [0, 2]."""
         return np.round(self.similarity - self.second_similarity, DECIMALS)
 
-    def margin_of(self, row: int) -> float:
-        """Return the margin of one object."""
-        return round(float(self.similarity[row] - self.second_similarity[row]), DECIMALS)
-
     def rows(self, rows: NDArray[np.intp]) -> "Nearest":
         """Take some objects."""
         return Nearest(

@@ -1,13 +1,14 @@
 """The filter: embeddings against category vectors, in chunks on a runner, and what the rule says of each."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mvcap.config import Config, FilterConfig
@@ -15,7 +16,7 @@ from mvcap.embeddings.arrays import Embeddings, read_embeddings
 from mvcap.embeddings.openshape import require_fit
 from mvcap.embeddings.vectors import CategoryVectors
 from mvcap.errors import EmptyInputError
-from mvcap.selected import LeftOutRow, SelectedRow
+from mvcap.selected import SELECTED_SCHEMA
 from mvcap.selection import VERDICTS, Nearest, Rule, Selection, find_nearest, select
 from pipelines import filter_inputs
 from pipelines.stages import Runner
@@ -71,17 +72,18 @@ class Filtered:
         counts = {name: found[code] for code, name in enumerate(VERDICTS) if found[code] or not code}
         return counts | ({DUPLICATE: len(self.duplicates)} if self.duplicates else {})
 
-    def selected(self) -> Iterator[SelectedRow]:
-        """Yield the selected objects, in the order of the file."""
-        return (self._row(row) for row in self.selection.selected)
+    def selected(self) -> pa.Table:
+        """Return the selected objects, in the order of the file."""
+        return self._table(self.selection.selected)
 
-    def left_out(self) -> Iterator[LeftOutRow]:
-        """Yield the others, each with its reason."""
-        for row in np.flatnonzero(self.selection.verdicts):
-            yield LeftOutRow(self._row(row), VERDICTS[self.selection.verdicts[row]])
-        rows = {source_id: row for row, source_id in enumerate(self.source_ids)} if self.duplicates else {}
-        for source_id in self.duplicates:
-            yield LeftOutRow(self._row(rows[source_id]), DUPLICATE)
+    def left_out(self) -> pa.Table:
+        """Return the others, each with its reason; what repeats an object comes last."""
+        rows = np.flatnonzero(self.selection.verdicts)
+        of_ids = {source_id: row for row, source_id in enumerate(self.source_ids)} if self.duplicates else {}
+        repeating = np.array([of_ids[source_id] for source_id in self.duplicates], np.intp)
+        reasons = [VERDICTS[code] for code in self.selection.verdicts[rows]]
+        table = self._table(np.concatenate([rows, repeating]))
+        return table.append_column("reason", pa.array([*reasons, *[DUPLICATE] * len(repeating)], pa.string()))
 
     def per_category(self) -> list[dict[str, Any]]:
         """Count for each category the objects nearest to it, and the selected ones."""
@@ -94,17 +96,19 @@ class Filtered:
             for row, name in enumerate(self.names)
         ]
 
-    def _row(self, row: int) -> SelectedRow:
-        second = self.nearest.second[row]
-        similarity, margin = self.nearest.similarity[row], self.nearest.margin_of(row)
-        usable = bool(np.isfinite(similarity))
-        return SelectedRow(
-            source_id=self.source_ids[row],
-            category=self.names[self.nearest.first[row]],
-            similarity=float(similarity) if usable else None,
-            second_category=self.names[second] if usable and second >= 0 else None,
-            margin=margin if usable and second >= 0 else None,
-        )
+    def _table(self, rows: NDArray[np.intp]) -> pa.Table:
+        nearest = self.nearest.rows(rows)
+        unusable = np.isnan(nearest.similarity)
+        no_second = unusable | (nearest.second < 0)
+        names = pa.array(self.names, pa.string())
+        columns = [
+            pa.array([self.source_ids[row] for row in rows.tolist()], pa.string()),
+            names.take(pa.array(nearest.first)),
+            pa.array(nearest.similarity, mask=unusable),
+            names.take(pa.array(nearest.second, mask=no_second)),
+            pa.array(nearest.margin, mask=no_second),
+        ]
+        return pa.Table.from_arrays(columns, schema=SELECTED_SCHEMA)
 
 
 def filter_objects(

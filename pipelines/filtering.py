@@ -48,6 +48,7 @@ def list_clear_objects(config: Config, store: Store, runner: Runner, say: Say) -
         kept = _filtered_once(config, section, store, runner, say)
         return list_objects(_with_selection(config, kept.selected))
     listing = list_objects(config)
+    require_writable(store.root)
     file = embed_objects(config, section, listing, store.internal / "filter", runner, say)
     kept = _filtered_once(config, section, store, runner, say, embeddings_file=file)
     return _recategorised(listing, read_selection(kept.selected))

@@ -107,6 +107,19 @@ def test_nothing_to_do_is_exit_2_and_nothing_fetched_is_exit_1(
     assert "all 2 objects failed: 2 x hub" in failed.stderr
 
 
+@pytest.mark.ray
+def test_ray_workers_fetch_what_they_render(
+    mvcap: Any, hub: Any, objaverse_double: SimpleNamespace, tmp_path: Path
+):
+    things = [objaverse_double.Thing(f"{n:032x}", lvis=("chair",)) for n in range(3)]
+    objaverse_double.write(hub.root / "datasets" / objaverse_double.DATASET, things)
+    fake = ("--set", "captions.backend=fake", "--set", "render.backend=fake", "--set", "render.views=2")
+    arguments = ("build-all", "--out", tmp_path / "out", *fake, "--set", "sources=[{source: objaverse}]")
+    done = mvcap(*arguments, **options(tmp_path, hub))
+    assert done.returncode == 0, done.stderr
+    assert len(hub.seen("GET", ".glb")) == 3
+
+
 @pytest.mark.blender
 def test_a_build_filters_fetches_and_renders_real_models_of_a_hub_that_fails(
     mvcap: Any,

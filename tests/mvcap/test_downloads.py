@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 
 from mvcap import hub as asking
 from mvcap.downloads import HubDataset, require_room
@@ -179,6 +179,16 @@ def test_a_hub_that_does_not_answer_blames_no_file(hub: Any, tmp_path: Path, mon
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     with pytest.raises(HubUnreachableError, match="cannot be fetched"):
         fetch(tmp_path / "file.bin")
+
+
+def test_offline_mode_is_told_at_once(hub: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    close_session()  # an open client has settled the mode already
+    started = time.monotonic()
+    with pytest.raises(FetchError, match="offline mode is enabled"):
+        fetch(tmp_path / "file.bin")
+    assert time.monotonic() - started < 1
+    assert hub.requests == []
 
 
 def test_a_token_stays_with_the_hub(hub: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -16,6 +16,7 @@ from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.storage import Store
 from pipelines.build_all import Request, build
 from pipelines.fetching import fetch_ahead
+from pipelines.reproducing import reproduce_view
 from pipelines.runners.local import LocalRunner
 
 
@@ -57,7 +58,7 @@ def test_what_is_fetched_ahead_is_bounded(tmp_path: Path):
     got = fetch_ahead((new_object(number, tmp_path) for number in range(50)), {"far": slow}, threads=2)
     next(got)
     time.sleep(0.2)
-    assert len(slow.asked) <= 5
+    assert 2 <= len(slow.asked) <= 5
     assert isinstance(got, Iterator)
     got.close()  # type: ignore[attr-defined]
 
@@ -164,6 +165,18 @@ def test_a_hub_that_goes_away_ends_the_run_which_goes_on_later(
     hub.faults.clear()
     outcome = run(config, tmp_path / "out")
     assert (outcome.done, outcome.failures) == (5, ())
+
+
+def test_a_picture_is_made_again_from_a_model_that_is_fetched_again(
+    served: Path, objaverse_config: Callable[..., Config], tmp_path: Path
+):
+    config = objaverse_config()
+    run(config, tmp_path / "out")
+    for path in (tmp_path / "cache").rglob("*.glb"):
+        path.unlink()
+    uid = Store(tmp_path / "out").require_plan().shards[0].uids[0]
+    assert reproduce_view(config, tmp_path / "out", uid, 1).equal
+    assert len(list((tmp_path / "cache").rglob("*.glb"))) == 1
 
 
 def test_a_gated_dataset_is_told_before_anything_is_rendered(

@@ -14,8 +14,11 @@ import zlib
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
+
+from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
 from mvcap.downloads import HubDataset
 from mvcap.errors import AssetFolderError
@@ -58,16 +61,18 @@ class Cache:
         return self._read(f"metadata/{shard}.json.gz")
 
     def fetch_annotations(self, shards: Collection[str]) -> None:
-        """Fetch the annotations of several folders that are not there yet, some at a time.
+        """Fetch the annotations of several folders that are not there yet, some at a time, with a bar on a
+        terminal.
 
         Raises:
             MvcapError: one cannot be fetched.
         """
         names = [f"metadata/{shard}.json.gz" for shard in shards]
         missing = [name for name in names if not (self.root / name).exists()]
-        with ThreadPoolExecutor(FETCHING_THREADS) as pool:
+        bar: Any = partial(tqdm, desc="annotations of Objaverse", disable=None if missing else True)
+        with ThreadPoolExecutor(FETCHING_THREADS) as pool, bar(total=len(missing)) as shown:
             for _ in pool.map(self._ensure, missing):
-                pass
+                shown.update()
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self._ensure(name)

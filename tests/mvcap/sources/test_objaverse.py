@@ -3,16 +3,18 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 from mvcap.errors import AssetFolderError, DiskFullError, FetchError, HubUnreachableError
 from mvcap.records import Rejected, SelectedObject
-from mvcap.selected import SelectedRow, write_selected
+from mvcap.selected import SELECTED_SCHEMA, SelectedRow, write_selected
 from mvcap.sources.objaverse import Options, list_objects, open_fetcher
 
 CHAIR = "8476c4170df24cf5bbe6967222d1a42d"
@@ -149,9 +151,14 @@ def test_a_uid_that_is_no_hex_digits_is_never_a_path(objaverse_double: SimpleNam
     assert Path(item.record.asset) == tmp_path / "glbs" / "000-023" / "odd.glb"
 
 
+def write_rows(path: Path, rows: list[SelectedRow]) -> None:
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SELECTED_SCHEMA)
+    write_selected(path, table, about="{}")
+
+
 def test_a_selection_gives_categories_and_similarities(cache: Path, tmp_path: Path):
     rows = [SelectedRow(PLAIN, "vase", 0.31, "jar", 0.04), SelectedRow("gone", "jar", 0.3, None, None)]
-    write_selected(tmp_path / "chosen.parquet", rows, about="{}")
+    write_rows(tmp_path / "chosen.parquet", rows)
     gone, vase = listed(cache, selection=tmp_path / "chosen.parquet")
     assert isinstance(gone, Rejected)
     assert isinstance(vase, SelectedObject)
@@ -163,7 +170,7 @@ def test_a_selection_gives_categories_and_similarities(cache: Path, tmp_path: Pa
 
 def test_a_selection_that_names_an_object_twice_is_refused_with_both(cache: Path, tmp_path: Path):
     rows = [SelectedRow(CHAIR, "vase", 0.31, None, None), SelectedRow(CHAIR, "jar", 0.3, None, None)]
-    write_selected(tmp_path / "chosen.parquet", rows, about="{}")
+    write_rows(tmp_path / "chosen.parquet", rows)
     with pytest.raises(AssetFolderError, match=r"names an object twice: .*vase.* and .*jar"):
         listed(cache, selection=tmp_path / "chosen.parquet")
 
@@ -178,6 +185,24 @@ def test_a_damaged_file_of_the_cache_is_named(cache: Path):
 def test_an_unknown_licence_is_refused_with_the_valid_ones():
     with pytest.raises(ValidationError, match="unknown licence 'cc-0'; did you mean 'cc0'"):
         Options(licenses=("cc-0",))
+
+
+def test_the_library_itself_reads_what_was_fetched(
+    served: Path, things: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The published library, 0.1.7, finds all in our cache and downloads nothing: no network is there."""
+    library = pytest.importorskip("objaverse")
+    root = tmp_path / "new"
+    monkeypatch.setattr(library, "_VERSIONED_PATH", str(root))
+    items = [item for item in listed(root) if isinstance(item, SelectedObject)]
+    for item in items:
+        open_fetcher(Options(path=root)).fetch(item)
+    monkeypatch.setattr(library.urllib.request, "urlretrieve", None)
+    assert library.load_lvis_annotations() == {"armchair": [CHAIR], "bow_(weapon)": [BOW]}
+    assert library.load_uids() == [thing.uid for thing in things]
+    assert library.load_annotations([CHAIR])[CHAIR]["name"] == "Old Chair"
+    found = library.load_objects([CHAIR, BOW])
+    assert found == {item.record.source_id: item.record.asset for item in items}
 
 
 # --- from the hub ----------------------------------------------------------------------------------
