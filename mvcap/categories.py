@@ -17,5 +17,10 @@ def prompt_names(labels: Iterable[str]) -> dict[str, str]:
     return {label: plain[label] if count[plain[label]] == 1 else text for label, text in spelled.items()}
 
 
+def has_word(name: str) -> bool:
+    """Tell whether a name holds a letter or a digit, so that a prompt can say it."""
+    return re.search(r"[^\W_]", name) is not None
+
+
 def _spaced(text: str) -> str:
     return " ".join(text.replace("_", " ").split())

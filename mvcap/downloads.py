@@ -121,7 +121,8 @@ def _partial(target: Path) -> Iterator[BinaryIO | None]:
     while not target.exists():
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if target.exists():
+            if target.exists():  # somebody else was first, and this call may have made the name anew
+                path.unlink(missing_ok=True)
                 break
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 yield file

@@ -12,7 +12,6 @@ from mvcap.locks import Announce, Part, choosing, dataset_lock
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
 from pipelines import captioning, fetching, importing, rendering
-from pipelines.filtering import list_clear_objects
 from pipelines.finish import Outcome, finish, survey
 from pipelines.ledger import Ledger
 from pipelines.planning import (
@@ -95,6 +94,8 @@ def _list(config: Config, store: Store, runner: Runner, say: Callable[[str], Non
     """List what is to be rendered: everything, or what the filter lets through."""
     if config.filter is None:
         return list_objects(config)
+    from pipelines.filtering import list_clear_objects  # brings the hub's client
+
     return list_clear_objects(config, store, runner, say)
 
 

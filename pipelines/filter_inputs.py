@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from captions.vocabulary import build_vocabulary, words_of
 from mvcap import files
-from mvcap.categories import prompt_names
+from mvcap.categories import has_word, prompt_names
 from mvcap.config import Config, FilterConfig, producing_settings
 from mvcap.embeddings import openshape
 from mvcap.embeddings.encoder import Encoder, category_vectors, imagenet_labels
@@ -45,6 +45,8 @@ def find_categories(config: Config, section: FilterConfig) -> Categories:
     else:
         labels = read_lines(Path(str(section.categories)))
     names = tuple(dict.fromkeys(prompt_names(dict.fromkeys(labels)).values()))
+    if wordless := [name for name in names if not has_word(name)]:
+        raise EmbeddingsError(f"the list of categories {section.categories} holds {wordless[0]!r}, no word")
     return Categories(names, len(labels) - len(names))
 
 

@@ -1,6 +1,6 @@
 """Names of categories as a prompt says them."""
 
-from mvcap.categories import prompt_names
+from mvcap.categories import has_word, prompt_names
 
 
 def test_underscores_and_meanings_in_parentheses_go():
@@ -15,3 +15,12 @@ def test_a_meaning_stays_where_two_labels_would_be_one():
 
 def test_a_label_that_is_all_parentheses_is_kept():
     assert prompt_names(["(thing)"]) == {"(thing)": "(thing)"}
+
+
+def test_a_word_has_a_letter_or_a_digit_of_any_script():
+    assert [has_word(name) for name in ("chair", "\u0441", "7", "_", "?!", "")] == [
+        True,
+        True,
+        True,
+        *[False] * 3,
+    ]

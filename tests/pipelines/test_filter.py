@@ -117,6 +117,13 @@ def test_a_list_of_categories_is_cleaned_and_picks_vectors(files: dict[str, str]
     assert summary["repeated_categories"] == 1
 
 
+@pytest.mark.parametrize("content", ["chair\n???\n", ""])
+def test_a_list_without_words_is_refused(files: dict[str, str], tmp_path: Path, content: str):
+    (tmp_path / "list.txt").write_text(content)
+    with pytest.raises(EmbeddingsError, match=r"'\?\?\?', no word|list\.txt is empty"):
+        run(configured({**files, "categories": str(tmp_path / "list.txt")}), tmp_path / "o.parquet")
+
+
 def test_vectors_of_another_dimension_are_refused_with_the_encoder_that_fits(
     files: dict[str, str], tmp_path: Path
 ):

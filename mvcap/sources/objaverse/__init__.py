@@ -15,6 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mvcap.categories import has_word
 from mvcap.config import OPERATIONAL
 from mvcap.downloads import HubDataset, require_room
 from mvcap.errors import BAD_ASSET, NO_CATEGORY, FetchError, HubUnreachableError, Reason, did_you_mean
@@ -218,7 +219,8 @@ def _wanted(options: Options) -> Wanted:
 def _flaw(choice: Choice) -> str | None:
     """Say why an object has not exactly one category, if it has not."""
     if len(choice.categories) == 1:
-        return None
+        (category,) = choice.categories
+        return None if has_word(category) else f"the category {category!r} holds no word"
     if not choice.categories:
         return "it is not in the LVIS lists; `mvcap filter` finds categories for other objects"
     return f"the LVIS lists name {len(choice.categories)} categories: {', '.join(choice.categories)}"
