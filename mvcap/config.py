@@ -203,6 +203,12 @@ class FilterConfig(Section):
     resolution: int = Field(224, ge=16)
     """Of these pictures, in pixels."""
 
+    @model_validator(mode="after")
+    def _check_agreement(self) -> "FilterConfig":
+        if self.agreement != "ignored" and self.embeddings != "openshape":
+            raise ValueError("agreement needs embeddings: openshape, whose objects have names and tags")
+        return self
+
 
 class RunConfig(Section):
     """How a run uses the machine; nothing here changes what is produced."""

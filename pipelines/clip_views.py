@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvcap.config import Config, FilterConfig, producing_settings, settings_hash
-from mvcap.embeddings.arrays import read_embeddings, write_embeddings
-from mvcap.embeddings.encoder import LoadedEncoder
+from mvcap.embeddings.arrays import Embeddings, read_embeddings, write_embeddings
+from mvcap.embeddings.encoder import Encoder, LoadedEncoder
 from mvcap.records import SelectedObject, View
 from pipelines import filter_inputs
 from pipelines.planning import Listing
+from pipelines.progress import telling
 from pipelines.rendering import RenderWorker, check_renderer, render_settings
 from pipelines.stages import Runner
 
@@ -44,7 +45,7 @@ class Embedder:
         self._section = section
 
     def __call__(self, chunk: Chunk) -> Path:
-        encoder = _loaded(self._section.model, self._section.pretrained)
+        encoder = _loaded(filter_inputs.encoder_of(self._section))
         pictures: dict[str, list[bytes]] = {item.uid: [] for item in chunk.objects}
         with RenderWorker(self._config) as renderer:
             for output in renderer(chunk.objects):
@@ -58,8 +59,8 @@ class Embedder:
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str, pretrained: str | None) -> LoadedEncoder:
-    return filter_inputs.encoder_of(FilterConfig(model=model, pretrained=pretrained)).load()
+def _loaded(encoder: Encoder) -> LoadedEncoder:
+    return encoder.load()
 
 
 def embed_objects(
@@ -88,7 +89,8 @@ def embed_objects(
         todo = [chunk for chunk in chunks if not chunk.file.exists()]
         say(f"embedding {sum(len(chunk.objects) for chunk in todo)} of {len(items)} objects by their views")
         check_renderer(small)
-        for _ in runner.map(Embedder(small, section), todo, workers=config.run.filter_workers):
+        done = runner.map(Embedder(small, section), todo, workers=config.run.filter_workers)
+        for _ in telling(done, len(todo), "chunks embedded", say):
             pass
         _join(chunks, whole)
     return whole
@@ -113,10 +115,10 @@ def _chunks(items: Sequence[SelectedObject], folder: Path, deciding: dict[str, A
 def _join(chunks: Sequence[Chunk], whole: Path) -> None:
     parts = [read_embeddings(chunk.file) for chunk in chunks]
     width = max(part.dimensions for part in parts)
-    rows = [part.features if part.dimensions == width else _zeros(part, width) for part in parts]
+    rows = [part.features if part.dimensions == width else _nothing(part, width) for part in parts]
     write_embeddings(whole, [uid for part in parts for uid in part.source_ids], np.concatenate(rows))
 
 
-def _zeros(part: Any, width: int) -> NDArray[np.float32]:
+def _nothing(part: Embeddings, width: int) -> NDArray[np.float32]:
     """Widen a chunk in which no object had a picture."""
     return np.zeros((len(part.source_ids), width), np.float32)

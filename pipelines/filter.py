@@ -19,6 +19,7 @@ from mvcap.errors import EmptyInputError
 from mvcap.selected import SELECTED_SCHEMA
 from mvcap.selection import VERDICTS, Nearest, Rule, Selection, find_nearest, select
 from pipelines import filter_inputs
+from pipelines.progress import telling
 from pipelines.stages import Runner
 
 ROWS_PER_CHUNK: Final = 32_768
@@ -136,17 +137,15 @@ def filter_objects(
     if not len(embeddings.source_ids):
         raise EmptyInputError(f"0 objects: {path} holds no embedding")
     say(f"comparing {len(embeddings.source_ids)} objects with {len(vectors.names)} categories")
-    nearest = compare(path, len(embeddings.source_ids), vectors, runner, workers=config.run.filter_workers)
+    chunks = chunks_of(len(embeddings.source_ids))
+    parts = runner.map(Comparison(path, vectors.vectors), chunks, workers=config.run.filter_workers)
+    nearest = Nearest.joined(list(telling(parts, len(chunks), "chunks compared", say)))
     return _judged(config, section, embeddings, vectors, nearest, categories.repeated)
 
 
-def compare(
-    path: Path, count: int, vectors: CategoryVectors, runner: Runner, *, workers: int | None
-) -> Nearest:
-    """Find the nearest categories of the first `count` rows of a file, chunk by chunk."""
-    starts = range(0, count, ROWS_PER_CHUNK)
-    chunks = [(start, min(start + ROWS_PER_CHUNK, count)) for start in starts]
-    return Nearest.joined(list(runner.map(Comparison(path, vectors.vectors), chunks, workers=workers)))
+def chunks_of(count: int) -> list[tuple[int, int]]:
+    """Divide rows into the ranges that workers are given."""
+    return [(start, min(start + ROWS_PER_CHUNK, count)) for start in range(0, count, ROWS_PER_CHUNK)]
 
 
 def _judged(

@@ -217,7 +217,7 @@ def test_a_finished_build_filters_no_second_time_and_writes_nothing(
     config = build_config({**files, "min_margin": 0.1}, objaverse)
     built(config, tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
-    monkeypatch.setattr("pipelines.filter.compare", None)  # not called any more
+    monkeypatch.setattr("pipelines.filter.read_embeddings", None)  # not called any more
     assert built(config, tmp_path / "out").done == 4
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     assert {path: at for path, at in after.items() if path.is_file() and "lock" not in path.name} == {
