@@ -17,6 +17,11 @@ def prompt_names(labels: Iterable[str]) -> dict[str, str]:
     return {label: plain[label] if count[plain[label]] == 1 else text for label, text in spelled.items()}
 
 
+def with_meaning(label: str) -> str:
+    """Return a label's words with what tells its meaning: `crab_(animal)` becomes "crab (animal)"."""
+    return _spaced(label)
+
+
 def has_word(name: str) -> bool:
     """Tell whether a name holds a letter or a digit, so that a prompt can say it."""
     return re.search(r"[^\W_]", name) is not None

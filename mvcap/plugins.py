@@ -15,7 +15,7 @@ from mvcap.errors import MissingExtraError, UnknownNameError
 
 EXTRAS = {
     **{"bpy": "blender", "torch": "captions", "transformers": "captions", "open_clip": "train"},
-    "openai": "openai",
+    **{"openai": "openai", "safetensors": "captions"},
 }
 """Which `pip install 'mvcap[...]'` brings a module that a plugin may miss."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from captions.vocabulary import build_vocabulary, words_of
 from mvcap import files
-from mvcap.categories import has_word, prompt_names
+from mvcap.categories import has_word, prompt_names, with_meaning
 from mvcap.config import Config, FilterConfig, producing_settings
 from mvcap.embeddings import openshape
 from mvcap.embeddings.encoder import Encoder, category_vectors, imagenet_labels
@@ -26,6 +26,8 @@ class Categories:
 
     names: tuple[str, ...] | None
     """As a prompt says them, no two the same; None where the file of vectors brings its own."""
+    meanings: tuple[str, ...] = ()
+    """Of each name the words that its vector is made of, which tell two meanings of a word apart."""
     repeated: int = 0
     """Labels that stand for a category that the list names already."""
 
@@ -44,10 +46,12 @@ def find_categories(config: Config, section: FilterConfig) -> Categories:
         labels = imagenet_labels()
     else:
         labels = read_lines(Path(str(section.categories)))
-    names = tuple(dict.fromkeys(prompt_names(dict.fromkeys(labels)).values()))
+    label_of = {name: label for label, name in reversed(prompt_names(dict.fromkeys(labels)).items())}
+    names = tuple(reversed(label_of))
     if wordless := [name for name in names if not has_word(name)]:
         raise EmbeddingsError(f"the list of categories {section.categories} holds {wordless[0]!r}, no word")
-    return Categories(names, len(labels) - len(names))
+    meanings = tuple(with_meaning(label_of[name]) for name in names)
+    return Categories(names, meanings, len(labels) - len(names))
 
 
 def find_vectors(section: FilterConfig, categories: Categories) -> CategoryVectors:
@@ -59,7 +63,8 @@ def find_vectors(section: FilterConfig, categories: Categories) -> CategoryVecto
     if section.category_vectors is not None:
         return read_vectors(Path(section.category_vectors).expanduser(), categories.names)
     assert categories.names is not None
-    return category_vectors(categories.names, encoder_of(section), section.templates)
+    encoder = encoder_of(section)
+    return category_vectors(categories.names, encoder, section.templates, meanings=categories.meanings)
 
 
 def encoder_of(section: FilterConfig) -> Encoder:
@@ -84,7 +89,9 @@ def describe_inputs(section: FilterConfig, categories: Categories) -> dict[str, 
     vectors = section.category_vectors
     inputs: dict[str, Any] = {
         **producing_settings(section),
-        "categories": hashlib.sha256("\0".join(categories.names or ()).encode()).hexdigest(),
+        "categories": hashlib.sha256(
+            "\0".join((*(categories.names or ()), *categories.meanings)).encode()
+        ).hexdigest(),
         "vectors": _sha256(Path(vectors)) if vectors else encoder_of(section).identity(),
     }
     if section.embeddings == "openshape":

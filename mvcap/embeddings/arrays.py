@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvcap.errors import EmbeddingsError
+from mvcap.plugins import missing_extra
 
 IDS: Final = "us"
 FEATURES: Final = "feats"
@@ -41,6 +42,7 @@ def read_embeddings(path: Path) -> Embeddings:
     """Open a file of embeddings; nothing in it is executed.
 
     Raises:
+        MissingExtraError: it is a `.pt` file, and torch is not installed.
         EmbeddingsError: it is missing, damaged, would execute code, lacks a key or holds something else
             under it, or gives one id two different embeddings.
     """
@@ -72,8 +74,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _read_torch(path: Path) -> Any:
-    import torch
-
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise missing_extra(f"reading {path.name}", error) from error
     with path.open("rb") as file:
         mapped = file.read(2) == b"PK"  # an older torch wrote no zip file, which cannot be mapped
     return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from mvcap import files
 from mvcap.embeddings.vectors import CategoryVectors, read_vectors, write_vectors
-from mvcap.errors import MissingExtraError, ModelUnavailableError
+from mvcap.errors import ModelUnavailableError
 from mvcap.hub import what_went_wrong
+from mvcap.plugins import missing_extra
 
 Templates: TypeAlias = Literal["openai", "plain"]
 """`openai`: the 80 sentences that CLIP was evaluated with on ImageNet; `plain`: "a photo of a {}." """
@@ -107,18 +108,24 @@ class LoadedEncoder:
         return vector
 
 
-def category_vectors(names: Sequence[str], encoder: Encoder, templates: Templates) -> CategoryVectors:
+def category_vectors(
+    names: Sequence[str], encoder: Encoder, templates: Templates, *, meanings: Sequence[str] | None = None
+) -> CategoryVectors:
     """Return the vectors of categories, made once for each list, encoder and templates.
+
+    Args:
+        meanings: words to encode instead of each name, such as "ram (adult male sheep)" for "ram".
 
     Raises:
         MissingExtraError: open_clip is not installed.
         ModelUnavailableError: the encoder cannot be had.
     """
-    content = "\0".join([encoder.identity(), templates, *names])
+    words = names if meanings is None else meanings
+    content = "\0".join([encoder.identity(), templates, *names, *words])
     key = hashlib.sha256(content.encode()).hexdigest()[:32]
     kept = files.cache_folder() / "category-vectors" / f"{key}.safetensors"
     if not kept.exists():
-        vectors = encoder.load().encode_categories(names, templates)
+        vectors = encoder.load().encode_categories(words, templates)
         write_vectors(kept, CategoryVectors(tuple(names), vectors))
     return read_vectors(kept, names)
 
@@ -143,7 +150,7 @@ def _libraries() -> tuple[Any, Any]:
         import open_clip
         import torch
     except ModuleNotFoundError as error:
-        raise MissingExtraError("category vectors need open_clip: pip install 'mvcap[train]'") from error
+        raise missing_extra("making category vectors", error) from error
     return open_clip, torch
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mvcap import files
 from mvcap.errors import EmbeddingsError
+from mvcap.plugins import missing_extra
 
 VECTORS: Final = "vectors"
 """Name of the tensor in a `.safetensors` file; its metadata holds `names`, a JSON list."""
@@ -37,6 +38,7 @@ def read_vectors(path: Path, categories: Sequence[str] | None) -> CategoryVector
         categories: names as a prompt says them; None takes every row.
 
     Raises:
+        MissingExtraError: safetensors is needed and not installed.
         EmbeddingsError: the file cannot be read, has no names or no row for a category, or a row that has
             no direction.
     """
@@ -80,8 +82,10 @@ def _read(path: Path) -> tuple[list[str] | None, NDArray[Any]]:
 
 
 def _read_safetensors(path: Path) -> tuple[list[str] | None, NDArray[Any]]:
-    from safetensors import SafetensorError, safe_open
-
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError as error:
+        raise missing_extra(f"reading {path.name}", error) from error
     try:
         with safe_open(path, "np") as file:
             keys, metadata = set(file.keys()), file.metadata() or {}

@@ -4,6 +4,7 @@ import gzip
 import inspect
 import json
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from mvcap import plugins, schema
 from mvcap.commits import Commit
-from mvcap.errors import UsageError
+from mvcap.errors import FetchError, UsageError
 from mvcap.files import json_bytes
 from mvcap.plan import make_uid
 from mvcap.records import Rejected, SelectedObject
@@ -147,6 +148,20 @@ def test_objects_are_complete(name: str, sample: BaseModel):
             assert item.category.strip() == item.category != ""
             assert record.name
             assert record.rotation is None or len(record.rotation) == 9
+
+
+def test_a_source_that_fetches_keeps_the_promises_of_a_fetcher(name: str, sample: BaseModel):
+    source = plugins.load("mvcap.sources", name)
+    if not hasattr(source, "open_fetcher"):
+        pytest.skip("its models are on disk")
+    fetcher = source.open_fetcher(sample)
+    objects = [item for item in list_sample(name, sample) if isinstance(item, SelectedObject)]
+    missing = [item for item in objects if not Path(item.record.asset).exists()]
+    assert missing, "let the sample list a model that is not there and cannot be had"
+    fetcher.check([])
+    with pytest.raises(FetchError):
+        fetcher.fetch(missing[0])
+    assert pickle.dumps(sample)  # options travel to workers
 
 
 def test_objects_and_rejections_can_be_stored(name: str, sample: BaseModel):

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from mvcap import plugins, recipes
-from mvcap.config import Config
+from mvcap.config import Config, FilterConfig
 from mvcap.errors import EmbeddingsError, EmptyInputError, NothingSurvivedError, UsageError
 from mvcap.selected import read_selection
 from mvcap.storage import Store
 from pipelines import filter as filtering_module
 from pipelines.build_all import Request, build
+from pipelines.filter_inputs import find_categories
 from pipelines.filtering import filter_to_files
 from pipelines.runners.local import LocalRunner
 
@@ -139,6 +140,15 @@ def test_no_object_and_no_survivor_are_errors(files: dict[str, str], tmp_path: P
     torch.save({"us": [], "feats": torch.zeros(0, 3, dtype=torch.int8)}, files["file"])
     with pytest.raises(EmptyInputError, match="0 objects"):
         run(configured(files), tmp_path / "o.parquet")
+
+
+def test_imagenet_is_cleaned_and_its_meanings_kept():
+    config = configured({"categories": "imagenet"})
+    found = find_categories(config, config.filter or FilterConfig())
+    assert found.names is not None
+    assert (len(found.names), found.repeated) == (998, 2)
+    assert found.names[:2] == ("tench", "goldfish")
+    assert dict(zip(found.names, found.meanings, strict=True))["ram"] == "ram (adult male sheep)"
 
 
 # --- with Objaverse from a hub ---------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Files of embeddings as OpenShape publishes them, and files that must not be trusted."""
 
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from mvcap.embeddings.arrays import read_embeddings, write_embeddings
 from mvcap.embeddings.openshape import require_fit
-from mvcap.errors import EmbeddingsError
+from mvcap.errors import EmbeddingsError, MissingExtraError
 
 torch = pytest.importorskip("torch")
 
@@ -124,3 +125,10 @@ def test_vectors_of_another_encoder_are_refused_with_the_one_that_fits():
     require_fit(1280, 1280)
     with pytest.raises(EmbeddingsError, match="ViT-bigG-14 laion2b_s39b_b160k instead of ViT-L-14"):
         require_fit(1280, 768)
+
+
+def test_without_torch_the_extra_that_brings_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = saved(tmp_path / "e.pt", {"us": ["a"], "feats": torch.ones(1, 3)})
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=r"reading e\.pt needs the Python module 'torch': .*captions"):
+        read_embeddings(path)

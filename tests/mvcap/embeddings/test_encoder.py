@@ -2,14 +2,13 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mvcap.embeddings import encoder as encoding
-from mvcap.embeddings.encoder import Encoder, category_vectors, imagenet_labels
+from mvcap.embeddings.encoder import Encoder, LoadedEncoder, category_vectors, imagenet_labels
 from mvcap.errors import ModelUnavailableError
 
 
@@ -39,20 +38,32 @@ def test_a_category_is_the_mean_of_its_sentences(encoder: Encoder):
     assert np.abs(found[0] - found[1]).max() > 1e-3, "the model tells categories apart"
 
 
+class LoadedAgain(Exception):
+    """Raised in place of loading a model."""
+
+
 def test_vectors_are_made_once_for_their_names_templates_and_weights(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ):
+    def refuse(_: Encoder) -> LoadedEncoder:
+        raise LoadedAgain
+
     first = category_vectors(["chair", "table"], encoder, "plain")
-    loads: list[Any] = []
-    monkeypatch.setattr(Encoder, "load", lambda self: loads.append(self))
+    monkeypatch.setattr(Encoder, "load", refuse)
     again = category_vectors(["chair", "table"], encoder, "plain")
     assert again.names == first.names
     np.testing.assert_array_equal(again.vectors, first.vectors)
-    assert loads == []
-    for names, templates in ((["table", "chair"], "plain"), (["chair", "table"], "openai")):
-        with pytest.raises(AttributeError):  # of what `loads.append` returns: it was loaded
-            category_vectors(names, encoder, templates)  # type: ignore[arg-type]
-    assert len(loads) == 2
+    with pytest.raises(LoadedAgain):
+        category_vectors(["table", "chair"], encoder, "plain")
+    with pytest.raises(LoadedAgain):
+        category_vectors(["chair", "table"], encoder, "openai")
+
+
+def test_a_name_is_encoded_by_its_meaning_where_one_is_told(encoder: Encoder):
+    found = category_vectors(["ram", "chair"], encoder, "plain", meanings=["ram (adult male sheep)", "chair"])
+    expected = encoder.load().encode_categories(["ram (adult male sheep)", "chair"], "plain")
+    assert found.names == ("ram", "chair")
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-6)
 
 
 def test_other_weights_of_the_same_name_are_told_apart(small_open_clip: Path, tmp_path: Path):
