@@ -1,5 +1,7 @@
 """Ask the Hugging Face hub: wait out what passes, and explain every way in which it may refuse."""
 
+import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -14,12 +16,18 @@ from huggingface_hub.errors import (
 
 from mvcap.errors import MvcapError
 
+log = logging.getLogger(__name__)
+
 Answer = TypeVar("Answer")
 
 REQUEST_TIMEOUT_S: Final = 5.0
 ATTEMPTS: Final = 3
 LONGEST_WAIT_S: Final = 20.0
 """A rate limit that lasts longer than this is reported instead of waited out."""
+LONGEST_PATIENT_WAIT_S: Final = 330.0
+"""Instead of that for files: the hub counts requests in windows of five minutes."""
+TOLD_WAIT_S: Final = 10.0
+"""A wait that people would wonder about."""
 
 TRANSPORT_ERROR: Final[type[Exception]] = HfHubHTTPError.__mro__[1]
 """Root of the errors of the hub's HTTP client: httpx's or httpx2's `HTTPError`, by hub version."""
@@ -32,11 +40,13 @@ def ask(
 
     Args:
         explain: makes the error to raise of the one that was met.
-        patient: try again after broken connections and errors of the server as well.
+        patient: try again after broken connections and errors of the server as well, and wait out longer
+            rate limits.
 
     Raises:
         MvcapError: what `explain` made.
     """
+    longest_s = LONGEST_PATIENT_WAIT_S if patient else LONGEST_WAIT_S
     for attempts_left in reversed(range(ATTEMPTS)):
         try:
             return request()
@@ -44,8 +54,10 @@ def ask(
             wait_s = _rate_limit_s(error)
             if wait_s is None and patient and may_pass(error):
                 wait_s = float(ATTEMPTS - attempts_left)
-            if wait_s is None or wait_s > LONGEST_WAIT_S or not attempts_left:
+            if wait_s is None or wait_s > longest_s or not attempts_left:
                 raise explain(error) from error
+            if wait_s >= TOLD_WAIT_S:
+                log.warning("the hub answers %s; waiting %.0f s", status_of(error), wait_s)
         time.sleep(wait_s)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -65,11 +77,18 @@ def status_of(error: Exception) -> int | None:
 
 
 def _rate_limit_s(error: Exception) -> float | None:
-    """Read how long a rate limit (HTTP 429) lasts, one second if it does not say; None for other errors."""
+    """Read how long a rate limit (HTTP 429) lasts, one second if it does not say; None for other errors.
+
+    `Retry-After` tells it, or `RateLimit: "resolvers";r=0;t=47`, as the hub writes.
+    """
     if status_of(error) != 429:
         return None
-    retry_after = error.response.headers.get("Retry-After", "")  # type: ignore[attr-defined]
-    return float(retry_after) if retry_after.isdigit() else 1.0
+    headers = error.response.headers  # type: ignore[attr-defined]
+    retry_after = headers.get("Retry-After", "")
+    window = re.search(r"\bt\s*=\s*(\d+)", headers.get("RateLimit", ""))
+    if retry_after.isdigit():
+        return float(retry_after)
+    return float(window[1]) + 1 if window else 1.0
 
 
 def what_went_wrong(error: Exception, what: str, revision: str | None) -> str:

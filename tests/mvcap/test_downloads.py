@@ -72,6 +72,28 @@ def test_a_short_rate_limit_is_waited_out(hub: Any, hub_double: SimpleNamespace,
     assert time.monotonic() - started >= 1
 
 
+@pytest.mark.parametrize(
+    ("headers", "waited_s"),
+    [({"Retry_After": "300"}, 300), ({"RateLimit": '"resolvers";r=0;t=47'}, 48), ({}, 1)],
+)
+def test_a_window_of_the_rate_limit_is_waited_out_however_the_hub_tells_it(
+    hub: Any,
+    hub_double: SimpleNamespace,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    headers: dict[str, str],
+    waited_s: int,
+):
+    waits: list[float] = []
+    monkeypatch.setattr(asking, "time", SimpleNamespace(sleep=waits.append))
+    hub.fail("HEAD", "file.bin", hub_double.refusing(429, **headers))
+    assert fetch(tmp_path / "file.bin") == CONTENT
+    assert waits == [waited_s]
+    assert ("the hub answers 429; waiting" in caplog.text) == (waited_s > 10)
+
+
 def test_a_gated_dataset_is_named_with_its_page_and_the_login_command(
     hub: Any, hub_double: SimpleNamespace, file: Path, tmp_path: Path
 ):
