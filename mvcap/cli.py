@@ -114,6 +114,51 @@ def build_all(
     _build(_configure(config, models, settings), Request(out), runner, address)
 
 
+@app.command("filter")
+def filter_(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", parser=_path, help="The Parquet file to write.")
+    ],
+    embeddings: Annotated[
+        Path | None,
+        typer.Option("--embeddings", metavar="FILE", parser=_path, help="OpenShape's; fetched if not given."),
+    ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option("--categories", metavar="lvis|imagenet|FILE", help="Names, one a line in a file."),
+    ] = None,
+    category_vectors: Annotated[
+        Path | None,
+        typer.Option("--category-vectors", metavar="FILE", parser=_path, help="A .npy or .safetensors file."),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", metavar="N", help="So many objects, the most similar.")
+    ] = None,
+    config: Recipe = None,
+    runner: RunnerName = "local",
+    address: Address = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the objects of Objaverse that are clearly of one category, by OpenShape's embeddings.
+
+    Beside FILE stand FILE's name with `.left-out.parquet`, every other object with its reason, and with
+    `.json`, the counts. The `objaverse` source takes FILE as its option `selection`.
+
+    Example: `mvcap filter --keep 24495 --out chosen.parquet`
+
+    Example: `mvcap filter --embeddings objaverse.pt --category-vectors lvis.npy --out chosen.parquet`
+    """
+    from pipelines.filter_tables import describe
+    from pipelines.filtering import filter_to_files
+
+    given = {"file": embeddings, "categories": categories, "category_vectors": category_vectors, "keep": keep}
+    flags = [f"filter.{name}={json.dumps(str(value))}" for name, value in given.items() if value is not None]
+    configured = _configure(config, None, [*flags, *(settings or [])], captions=False)
+    summary = filter_to_files(configured, out, _runner(runner, address, configured), _say)
+    print(json.dumps(summary, indent=1) if as_json else describe(summary))
+
+
 @app.command()
 def render(
     out: Out = Path("mvcap-dataset"),

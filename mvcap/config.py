@@ -166,6 +166,50 @@ class CaptionsConfig(Section):
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
 
 
+class FilterConfig(Section):
+    """Which objects are semantically clear, and what they are: see `mvcap.selection`.
+
+    The thresholds' defaults are ours: the paper does not tell its own. `keep` finds one by a number.
+    """
+
+    embeddings: Literal["openshape", "clip_views"] = "openshape"
+    """`openshape`: the published embeddings, for the `objaverse` source. `clip_views`: the mean of a CLIP's
+    embeddings of a few pictures, for models of any source."""
+    file: Annotated[str | None, OPERATIONAL] = None
+    """The published embeddings, or others of their format; fetched from the hub where null."""
+    categories: Annotated[str | None, OPERATIONAL] = None
+    """`lvis`, `imagenet`, or a file with a name a line. Where null: those that `category_vectors` names, else
+    `lvis`."""
+    category_vectors: Annotated[str | None, OPERATIONAL] = None
+    """A `.npy` or `.safetensors` file instead of what `model` would make of the categories."""
+    model: str = "ViT-bigG-14"
+    """An OpenCLIP model, or a folder with one; OpenShape's embeddings fit ViT-bigG-14."""
+    pretrained: str | None = "laion2b_s39b_b160k"
+    """Its weights: a tag of open_clip's or a file; null for a folder."""
+    templates: Literal["openai", "plain"] = "openai"
+    """Sentences around a category: the 80 that CLIP was evaluated with, or "a photo of a ..."."""
+    min_similarity: float = Field(0.2, ge=-1, le=1)
+    """Cosine to the nearest category."""
+    min_margin: float = Field(0.02, ge=0, le=2)
+    """By which the nearest category must be nearer than the second."""
+    agreement: Literal["ignored", "required", "waives_margin"] = "ignored"
+    """What it counts for that an object's own name or tags name its category; `openshape` only."""
+    per_category: int | None = Field(None, ge=1)
+    """At most so many objects of a category, the most similar."""
+    keep: int | None = Field(None, ge=1)
+    """So many objects in all, the most similar of those that pass."""
+    views: int = Field(6, ge=1)
+    """Pictures of each object for `clip_views`."""
+    resolution: int = Field(224, ge=16)
+    """Of these pictures, in pixels."""
+
+    @model_validator(mode="after")
+    def _check_agreement(self) -> "FilterConfig":
+        if self.agreement != "ignored" and self.embeddings != "openshape":
+            raise ValueError("agreement needs embeddings: openshape, whose objects have names and tags")
+        return self
+
+
 class RunConfig(Section):
     """How a run uses the machine; nothing here changes what is produced."""
 
@@ -174,8 +218,13 @@ class RunConfig(Section):
     children_per_gpu: int | None = Field(None, ge=1)
     """Blender children that share one GPU. On Ray each then reserves its part of a GPU; where null they
     reserve none, and Ray shows them none."""
+    fetchers: int = Field(2, ge=1)
+    """Threads of each renderer that fetch models ahead of it, where they come over a network."""
     caption_workers: int | None = Field(None, ge=1)
     """Captioners; one for each GPU where null, or a single one without GPUs."""
+    filter_workers: int | None = Field(None, ge=1)
+    """Chunks of embeddings compared at once; on Ray one for each CPU where null, else a single one, whose
+    matrix product uses the threads that OMP_NUM_THREADS allows."""
     shards_in_flight: int | None = Field(None, ge=1)
     """Shards started and not yet finished; twice the number of workers where null."""
     keep_views: bool = False
@@ -188,6 +237,8 @@ class Config(Section):
     name: str = "custom"
     seed: int = Field(0, ge=0, lt=2**63)
     sources: list[SourceConfig] = []
+    filter: FilterConfig | None = None
+    """Take only what is semantically clear; everything that the sources list where null."""
     plan: PlanConfig = PlanConfig()
     render: RenderConfig = RenderConfig()
     captions: CaptionsConfig = CaptionsConfig()

@@ -8,6 +8,8 @@ MvcapError                       exit 1
 │   ├── EmptyInputError          0 objects
 │   ├── AssetFolderError         a folder of models or a library cannot be read
 │   ├── ModelUnavailableError    model weights cannot be found or downloaded
+│   ├── FetchError               the hub refuses a file, or what came is damaged
+│   ├── EmbeddingsError          a file of embeddings, vectors or categories does not hold what it must
 │   ├── RendererUnavailableError no working Blender
 │   ├── OutputError              the output folder cannot be written
 │   ├── ConfigChangedError       committed work was made with other settings
@@ -16,6 +18,7 @@ MvcapError                       exit 1
 ├── DiskFullError                the dataset's disk has no room left
 ├── NothingSurvivedError         every object was rejected
 └── InfrastructureError          workers keep dying for reasons no object explains
+    ├── HubUnreachableError      the hub does not answer; no object is to blame
     └── DeviceFaultError         a GPU failed, and its process can use it no more
 """
 
@@ -26,6 +29,7 @@ from typing import Any, Final, Literal
 Reason = Literal[
     "bad_asset",
     "too_big",
+    "no_category",
     "empty_render",
     "bad_views",
     "too_few_views",
@@ -42,6 +46,8 @@ BAD_ASSET: Final[Reason] = "bad_asset"
 """The file is missing, empty, truncated, of no known format, or refused by the importer."""
 TOO_BIG: Final[Reason] = "too_big"
 """Bytes, vertices or pixels exceed the configured caps."""
+NO_CATEGORY: Final[Reason] = "no_category"
+"""Nothing says what the object is, or several things do."""
 EMPTY_RENDER: Final[Reason] = "empty_render"
 """Nothing can be seen: no mesh, no size, or an alpha channel of zeros."""
 BAD_VIEWS: Final[Reason] = "bad_views"
@@ -113,6 +119,14 @@ class ModelUnavailableError(UsageError):
     """Model weights cannot be found locally or fetched from the hub."""
 
 
+class FetchError(UsageError):
+    """The hub refuses a file, or what came of it is not what its checksum says."""
+
+
+class EmbeddingsError(UsageError):
+    """A file of embeddings, category vectors, categories or selected objects does not hold what it must."""
+
+
 class RendererUnavailableError(UsageError):
     """No interpreter with a working Blender was found."""
 
@@ -151,6 +165,10 @@ class NothingSurvivedError(MvcapError):
 
 class InfrastructureError(MvcapError):
     """Workers keep dying without an object to blame."""
+
+
+class HubUnreachableError(InfrastructureError):
+    """The hub does not answer, or lets nobody in for the moment; the same command goes on later."""
 
 
 class DeviceFaultError(InfrastructureError):

@@ -18,6 +18,7 @@ EXTRAS = {
         "bpy": "blender",
         "torch": "captions",
         "transformers": "captions",
+        "safetensors": "captions",
         "open_clip": "train",
         "timm": "train",
     },

@@ -35,7 +35,8 @@ class ObjectRecord:
     """The source's own id, any string; never used as a path."""
     name: str
     asset: str
-    """Absolute path of the model file; of the folder or archive of its pictures where it has no model."""
+    """Absolute path of the model file, or of where it will be once it is fetched; of the folder or archive of
+    its pictures where it has no model."""
     license: str | None
     creator: str | None
     source_url: str | None
@@ -43,6 +44,8 @@ class ObjectRecord:
     """Row-major 3×3, applied after import in the world frame (+Z up), before normalisation."""
     front_azimuth_deg: float | None = None
     """Azimuth from which the object is seen from its front, where the source knows it."""
+    asset_bytes: int | None = None
+    """Size of the model file, where the source knows it before it is fetched."""
 
 
 @dataclass(frozen=True, slots=True)

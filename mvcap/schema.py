@@ -164,6 +164,7 @@ PLANNED_COLUMNS = [
     _column("front_azimuth_deg", pa.float64()),
     _column("category", pa.string(), False),
     _column("similarity", pa.float64()),
+    _column("asset_bytes", pa.int64()),
 ]
 
 
@@ -324,7 +325,7 @@ def planned_row(item: SelectedObject, shard: int) -> dict[str, Any]:
 
 
 def planned_from_row(row: Mapping[str, Any]) -> SelectedObject:
-    fields = {name: row[name] for name in ObjectRecord.__dataclass_fields__}
+    fields: dict[str, Any] = {name: row.get(name) for name in ObjectRecord.__dataclass_fields__}
     fields["rotation"] = tuple(fields["rotation"]) if fields["rotation"] else None
     return SelectedObject(ObjectRecord(**fields), row["category"], row["similarity"])
 

@@ -11,7 +11,7 @@ from mvcap.errors import NothingSurvivedError
 from mvcap.locks import Announce, Part, choosing, dataset_lock
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
-from pipelines import captioning, rendering, viewing
+from pipelines import captioning, fetching, rendering, viewing
 from pipelines.finish import Outcome, finish, survey
 from pipelines.ledger import Ledger
 from pipelines.planning import (
@@ -64,14 +64,14 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         MvcapError: whatever ended the run; the same command goes on from the committed shards.
     """
     store = Store(request.out)
-    listing = list_objects(config) if request.render else None
+    listing = _list(config, store, runner, say) if request.render else None
     require_writable(request.out)
     with dataset_lock(store.internal, request.part) as announce:
         steps = _steps(config, request)
         work = _choose(config, store, listing, request, steps)
         _say_what_is_missing(store, work.plan, request, say)
         if any(work.todo.values()):
-            _check_tools(config, request, work.todo)
+            _check_tools(config, request, work, listing)
             with choosing(store.internal):
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
                 _record(config, store, listing, request, work, announce)
@@ -88,6 +88,15 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         counted = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.most_common())
         raise NothingSurvivedError(f"all {outcome.objects} objects failed: {counted}")
     return outcome
+
+
+def _list(config: Config, store: Store, runner: Runner, say: Callable[[str], None]) -> Listing:
+    """List what is to be rendered: everything, or what the filter lets through."""
+    if config.filter is None:
+        return list_objects(config)
+    from pipelines.filtering import list_clear_objects  # brings the hub's client
+
+    return list_clear_objects(config, store, runner, say)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +211,16 @@ def _captioned(store: Store, shard: Shard, settings: str) -> bool:
     return commit is not None and (settings in (commit.settings, UNCAPTIONED))
 
 
-def _check_tools(config: Config, request: Request, todo: Mapping[StageName, list[int]]) -> None:
+def _check_tools(config: Config, request: Request, work: _Work, listing: Listing | None) -> None:
     """Find out what is missing before the first picture is rendered."""
-    if request.caption and todo[CAPTION]:
+    if request.caption and work.todo[CAPTION]:
         captioning.check_captioner(config)
-    if todo.get(RENDER) and viewing.renders(config):
+    to_render = work.todo.get(RENDER)
+    if to_render and listing and viewing.renders(config):
         rendering.check_renderer(config)
+        planned = (uid for index in to_render for uid in work.plan.shards[index].uids)
+        objects = (listing.objects[uid] for uid in planned if uid in listing.objects)
+        fetching.check_fetchers(config, objects)
 
 
 def _knowing_categories(config: Config, store: Store, work: _Work) -> list[Stage[Any, Any]]:

@@ -21,7 +21,7 @@ from mvcap.storage import Store
 ADVICE = "Set them back, or build into another folder with --out."
 
 OWNED: dict[StageName, tuple[str, ...]] = {
-    RENDER: ("name", "seed", "sources", "plan", "render", "run"),
+    RENDER: ("name", "seed", "sources", "filter", "plan", "render", "run"),
     CAPTION: ("captions",),
 }
 """Sections of the recorded configuration that a stage decides; it leaves the others as they are."""
@@ -29,7 +29,7 @@ OWNED: dict[StageName, tuple[str, ...]] = {
 NAMED_OBJECTS = 5
 """Changed objects that a refusal names one by one."""
 
-MOVABLE = frozenset({"asset", "name"})
+MOVABLE = frozenset({"asset", "asset_bytes", "name"})
 """Fields of an object that may change between runs: a folder of models may move."""
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mvcap.commits import CAPTION, StageName
-from pipelines.stages import Observer, ShardReport
+from pipelines.stages import Observer, Result, ShardReport
 
 LINE_EVERY_S = 30.0
 
@@ -48,6 +48,17 @@ def observing(
     finally:
         for line in tally.summary():
             print(line, file=stream, flush=True)
+
+
+def telling(results: Iterable[Result], total: int, what: str, say: Callable[[str], None]) -> Iterator[Result]:
+    """Pass results on, and say every 30 s how many of them there are and how long the others will take."""
+    started = last = time.monotonic()
+    for count, result in enumerate(results, 1):
+        yield result
+        now = time.monotonic()
+        if now - last >= LINE_EVERY_S:
+            last = now
+            say(f"{count} of {total} {what}, {(now - started) * (total - count) / count:.0f} s left")
 
 
 @contextmanager

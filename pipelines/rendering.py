@@ -12,6 +12,7 @@ from mvcap.commits import RENDER
 from mvcap.config import Config, producing_settings
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import SCHEMA_VERSION
+from pipelines.fetching import fetch_ahead, open_fetchers
 from pipelines.stages import Resources, Stage
 from render.backgrounds import Backgrounds, fingerprint
 from render.job import Renderer
@@ -24,6 +25,7 @@ class RenderWorker:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._renderer = open_renderer(config)
+        self._fetchers = open_fetchers(config)
 
     @property
     def made_by(self) -> Mapping[str, Any]:
@@ -34,7 +36,8 @@ class RenderWorker:
         return None
 
     def __call__(self, records: Iterable[SelectedObject]) -> Iterator[View | Rejected]:
-        return render_objects(records, self._renderer, **stage_arguments(self._config))
+        present = fetch_ahead(records, self._fetchers, threads=self._config.run.fetchers)
+        return render_objects(present, self._renderer, **stage_arguments(self._config))
 
     def __enter__(self) -> Self:
         return self

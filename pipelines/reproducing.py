@@ -17,6 +17,7 @@ from mvcap.plan import Shard
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import view_from_row
 from mvcap.storage import Store
+from pipelines.fetching import fetch_ahead, open_fetchers
 from pipelines.rendering import open_renderer, stage_arguments
 from pipelines.viewing import picture_sources, view_settings
 from render.stage import render_objects
@@ -62,8 +63,9 @@ def reproduce_view(config: Config, dataset: Path, uid: str, view_index: int) -> 
         raise UsageError(f"the pictures of {uid} were not rendered, so none can be made again")
     _refuse_other_settings(store, shard, view_settings(config))
     stored = _stored_view(store, shard, item, view_index)
+    present = fetch_ahead([item], open_fetchers(config), threads=1)
     with open_renderer(config) as renderer:
-        [made] = render_objects([item], renderer, **stage_arguments(config), only_view=view_index)
+        [made] = render_objects(present, renderer, **stage_arguments(config), only_view=view_index)
     if isinstance(made, Rejected):
         raise MvcapError(f"view {view_index} of {uid} cannot be rendered: {made.reason}: {made.message}")
     return Reproduction(made, stored)

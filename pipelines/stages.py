@@ -16,6 +16,8 @@ from pipelines.ledger import Ledger
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Worker(Protocol[In, Out]):
@@ -82,7 +84,20 @@ class Observer(Protocol):
 
 
 class Runner(Protocol):
-    """Runs stages over shards until the ledger is empty."""
+    """Runs stages over shards until the ledger is empty, and plain functions over items."""
+
+    def map(
+        self, work: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
+    ) -> Iterator[Result]:
+        """Yield `work(item)` for every item, in order; both travel to other processes, so they are small.
+
+        Args:
+            workers: how many at once; None lets the runner choose.
+
+        Raises:
+            MvcapError: as raised by `work`.
+            InfrastructureError: workers keep dying.
+        """
 
     def run(self, stages: Sequence[Stage[Any, Any]], root: Path, ledger: Ledger, observer: Observer) -> None:
         """Work through the ledger.

@@ -25,7 +25,7 @@ STAGE = "render"
 
 
 def render_objects(
-    objects: Iterable[SelectedObject],
+    objects: Iterable[SelectedObject | Rejected],
     renderer: Renderer,
     *,
     seed: int,
@@ -56,7 +56,8 @@ def render_objects(
     """Render every object, in order, from its own viewpoints.
 
     Yields, for each object, one record per view (a `View`, or a `Rejected` where that picture is flawed),
-    or exactly one `Rejected` for the whole object where it failed or no picture is good.
+    or exactly one `Rejected` for the whole object where it failed or no picture is good. One that is rejected
+    already is passed on.
 
     Args:
         seed: with the object's uid it decides the viewpoints.
@@ -119,7 +120,9 @@ def render_objects(
         )
 
     return chain.from_iterable(
-        render_object(selected, make_job(selected), positions, renderer, finish, tolerated)
+        [selected]
+        if isinstance(selected, Rejected)
+        else render_object(selected, make_job(selected), positions, renderer, finish, tolerated)
         for selected in objects
     )
 

@@ -1,9 +1,11 @@
 """Shared by all tests: one thread for each library, and small folders of real models."""
 
+import json
 import os
 import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,6 +33,34 @@ def openai_server() -> Iterator[Any]:
     """A server of `tests/doubles/openai_server.py`, whose faults prompts ask for."""
     with runpy.run_path(str(Path(__file__).with_name("doubles") / "openai_server.py"))["start"]() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def hub_double() -> SimpleNamespace:
+    """What `tests/doubles/hub_server.py` holds: the faults among others."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("doubles") / "hub_server.py")))
+
+
+@pytest.fixture
+def hub(hub_double: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A hub that `HF_ENDPOINT` names, for this process too; it serves what lies in `hub.root`."""
+    from huggingface_hub import constants
+
+    (tmp_path / "hub").mkdir()
+    with hub_double.start(tmp_path / "hub") as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def objaverse_double() -> SimpleNamespace:
+    """What `tests/doubles/objaverse.py` holds: `Thing`, and `write`, which makes an Objaverse of things."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("doubles") / "objaverse.py")))
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +111,27 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         library.CLIPModel(config).save_pretrained(folder)
     library.CLIPProcessor(image_processor=pictures, tokenizer=tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an open_clip model with random weights, as open_clip's `local-dir:` takes it."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    shape = {"width": 16, "heads": 2, "layers": 1}
+    vision = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 1}
+    config = {"embed_dim": 12, "vision_cfg": vision, "text_cfg": {"context_length": 24, **shape}}
+    folder = tmp_path_factory.mktemp("open_clip")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = open_clip.CLIP(**config)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)  # at its own first weights all texts are alike
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     return folder
 
 

@@ -13,4 +13,8 @@ A source of pictures, which are imported instead of rendered, also holds
 
 Its `Options` have the `path` that every object's `asset` lies in. A field that does not decide what is
 stored of a picture is `Annotated[..., OPERATIONAL]`; the others are part of the dataset's settings.
+
+A source whose models come over a network lists them all the same: `asset` is the path that a model will
+have. It then also holds `open_fetcher(options)`, which returns a `pipelines.fetching.Fetcher`; models are
+fetched where they are rendered, some ahead of the renderer.
 """

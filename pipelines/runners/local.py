@@ -1,16 +1,17 @@
 """Runs stages on threads of this process: no Ray, easy to debug. Blender is a child process all the same."""
 
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from os import sched_getaffinity
 from pathlib import Path
 from typing import Any
 
+from captions.ahead import map_ahead
 from mvcap.commits import RENDER
 from pipelines.ledger import Ledger
 from pipelines.shards import ShardWorker
-from pipelines.stages import Observer, ShardReport, Stage
+from pipelines.stages import Item, Observer, Result, ShardReport, Stage
 
 POLL_S = 0.2
 
@@ -52,6 +53,14 @@ class LocalRunner:
                 self._changed.notify_all()
             for thread in threads:
                 thread.join(timeout=10)
+
+    def map(
+        self, work: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
+    ) -> Iterator[Result]:
+        """See `pipelines.stages.Runner.map`; one thread where it may choose, as numpy has its own."""
+        threads = workers or 1
+        with closing(map_ahead(work, items, threads=threads, limit=2 * threads)) as results:
+            yield from results
 
     def _watch(self, ledger: Ledger, observer: Observer) -> None:
         while True:

@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from mvcap.commits import RENDER
 from mvcap.errors import DeviceFaultError, InfrastructureError, MvcapError
 from pipelines.ledger import Ledger
 from pipelines.shards import ShardWorker
-from pipelines.stages import Observer, ShardReport, Stage
+from pipelines.stages import Item, Observer, Result, ShardReport, Stage
 
 POLL_S = 0.5
 STORE_BYTES = 128 * 2**20
@@ -57,14 +58,24 @@ class RayRunner:
         main thread, and an exception that a signal raises inside Ray's own code comes out as another one.
         """
         head = HeadCheck()
-        work = Background(lambda stop: self._run(stages, root, ledger, observer, head=head, stop=stop))
-        try:
-            while not work.over.wait(POLL_S):
-                head.require()
-        finally:
-            work.stop()
-        if work.error:
-            raise work.error
+        _wait_for(
+            Background(lambda stop: self._run(stages, root, ledger, observer, head=head, stop=stop)), head
+        )
+
+    def map(
+        self, work: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
+    ) -> Iterator[Result]:
+        """See `pipelines.stages.Runner.map`; a task for each item, and one for each CPU at once."""
+        head = HeadCheck()
+        results: list[Result] = []
+
+        def call(stop: threading.Event) -> None:
+            with connected(self._address):
+                head.address = _head_address()
+                results.extend(_map_as_tasks(work, items, workers, stop))
+
+        _wait_for(Background(call), head)
+        return iter(results)
 
     def _run(
         self,
@@ -113,6 +124,52 @@ class Background:
         """Tell the call to end, and give it a while to do so."""
         self._stop.set()
         self._thread.join(STOPPING_S)
+
+
+def _wait_for(work: Background, head: "HeadCheck") -> None:
+    """Wait for a call in the background, and raise what it raised.
+
+    Raises:
+        InfrastructureError: Ray's head has gone.
+    """
+    try:
+        while not work.over.wait(POLL_S):
+            head.require()
+    finally:
+        work.stop()
+    if work.error:
+        raise work.error
+
+
+def _map_as_tasks(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int | None, stop: threading.Event
+) -> Iterator[Result]:
+    """Yield the results in order, with a bounded number of tasks in flight."""
+    shared = ray.put(work)
+    apply: Any = ray.remote(num_cpus=1)(_apply)
+    limit = workers or max(int(_resources().get("CPU", 1)), 1)
+    waiting: deque[Any] = deque()
+    for item in items:
+        if stop.is_set():
+            return
+        if len(waiting) == limit:
+            yield _result(waiting.popleft())
+        waiting.append(apply.remote(shared, item))
+    while waiting and not stop.is_set():
+        yield _result(waiting.popleft())
+
+
+def _apply(work: Callable[[Item], Result], item: Item) -> Result:
+    return work(item)
+
+
+def _result(call: Any) -> Any:
+    try:
+        return ray.get(call)
+    except RayTaskError as error:
+        raise _cause(error) from None
+    except RayError as error:
+        raise InfrastructureError(f"Ray failed: {_last_line(error)}") from error
 
 
 class HeadCheck:

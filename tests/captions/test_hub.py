@@ -18,6 +18,7 @@ from huggingface_hub import constants
 from captions import hub
 from captions.checkpoints import check_model
 from mvcap.errors import ModelUnavailableError
+from mvcap.hub import ATTEMPTS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 COMPLETE = [
@@ -149,7 +150,7 @@ def test_short_rate_limit_is_waited_out(fake_hub: FakeHub):
 def test_lasting_or_long_rate_limit_is_reported(fake_hub: FakeHub):
     fake_hub.listing = [Answer(429, {"Retry-After": "0"})]
     assert "HTTP 429" in refusal(fake_hub)
-    assert len(fake_hub.requests) == hub.ATTEMPTS
+    assert len(fake_hub.requests) == ATTEMPTS
     fake_hub.requests.clear()
     fake_hub.listing = [Answer(429, {"Retry-After": "3600"})]
     assert "hf auth login" in refusal(fake_hub)

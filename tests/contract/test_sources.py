@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import os
+import pickle
 import runpy
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 from mvcap import plugins, schema
 from mvcap.commits import Commit
 from mvcap.config import producing_settings
-from mvcap.errors import UsageError
+from mvcap.errors import FetchError, UsageError
 from mvcap.files import json_bytes
 from mvcap.pictures import Picture, UnusableInputError
 from mvcap.plan import make_uid
@@ -158,6 +159,18 @@ def imagenet_sample(root: Path) -> dict[str, Any]:
     return {"path": str(root), "names": str(root.parent / "names.txt")}
 
 
+def objaverse_sample(root: Path) -> dict[str, Any]:
+    """A cache of the library without models; a lone surrogate and a path are uids as well."""
+    paths = {"a1": "glbs/000-001/a1.glb", "../b": "glbs/../b.glb", "c": "glbs/000-001/c.glb"}
+    annotations = {"a1": {"uid": "a1", "name": "", "license": "by"}, "c": {"uid": "c", "name": "\ud800"}}
+    lvis = {"armchair": ["a1"], "bow_(weapon)": ["../b", "\udcff"], "ring_(jewelry)": ["c"]}
+    (root / "metadata").mkdir()
+    files = {"object-paths": paths, "lvis-annotations": lvis, "metadata/000-001": annotations}
+    for name, content in files.items():
+        (root / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(content).encode()))
+    return {"path": str(root), "download": False}
+
+
 SAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "folder": folder_sample,
     "co3d": co3d_sample,
@@ -167,6 +180,7 @@ SAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "mvcap_release": mvcap_release_sample,
     "rendered_views": rendered_views_sample,
     "mvimgnet": mvimgnet_sample,
+    "objaverse": objaverse_sample,
     "sh3f": sh3f_sample,
 }
 """For each source: fill an empty folder with a few objects, and return the options that list them."""
@@ -244,10 +258,26 @@ def test_objects_are_complete(name: str, sample: BaseModel):
             assert record.source == name
             assert record.uid == make_uid(name, record.source_id)
             assert Path(record.asset).is_absolute()
-            assert Path(record.asset).exists()
+            assert Path(record.asset).exists() or hasattr(
+                plugins.load("mvcap.sources", name), "open_fetcher"
+            ), "a model that is not there must be fetched"
             assert item.category.strip() == item.category != ""
             assert record.name
             assert record.rotation is None or len(record.rotation) == 9
+
+
+def test_a_source_that_fetches_keeps_the_promises_of_a_fetcher(name: str, sample: BaseModel):
+    source = plugins.load("mvcap.sources", name)
+    if not hasattr(source, "open_fetcher"):
+        pytest.skip("its models are on disk")
+    fetcher = source.open_fetcher(sample)
+    objects = [item for item in list_sample(name, sample) if isinstance(item, SelectedObject)]
+    missing = [item for item in objects if not Path(item.record.asset).exists()]
+    assert missing, "let the sample list a model that is not there and cannot be had"
+    fetcher.check([])
+    with pytest.raises(FetchError):
+        fetcher.fetch(missing[0])
+    assert pickle.dumps(sample)  # options travel to workers
 
 
 def test_objects_and_rejections_can_be_stored(name: str, sample: BaseModel):

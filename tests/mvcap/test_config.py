@@ -140,3 +140,9 @@ def test_a_configuration_is_frozen_and_travels_between_processes():
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1
     assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301
+
+
+def test_own_names_have_a_say_only_where_objects_have_any():
+    Config.model_validate({"filter": {"agreement": "required"}})
+    with pytest.raises(ValidationError, match="agreement needs embeddings: openshape"):
+        Config.model_validate({"filter": {"agreement": "required", "embeddings": "clip_views"}})

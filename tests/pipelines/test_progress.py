@@ -70,3 +70,11 @@ def test_views_without_captions_are_no_captioning():
     with progress.observing({CAPTION: 4}, stream) as observer:
         observer.finish(ShardReport(CAPTION, 0, rows=4, rejected=0, seconds=1.0))
     assert stream.getvalue() == ""
+
+
+def test_results_pass_while_the_time_left_is_told(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    said: list[str] = []
+    assert list(progress.telling(iter("abc"), 3, "chunks compared", said.append)) == ["a", "b", "c"]
+    assert [line.split(",")[0] for line in said] == [f"{count} of 3 chunks compared" for count in (1, 2, 3)]
+    assert all(line.endswith(" s left") for line in said)
