@@ -116,6 +116,7 @@ def render_objects(
             distance=distance,
             margin=margin,
             scene=scene,
+            portrait=only_view is None,
         )
 
     return chain.from_iterable(
@@ -265,6 +266,7 @@ def make_view(
         renderer=provenance.renderer,
         flags=flags,
         facts=picture.facts,
+        portrait=picture.portrait,
         extras=finish.extras_of(picture),
     )
 
