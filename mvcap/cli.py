@@ -99,6 +99,9 @@ def build_all(
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print what would be done: see `mvcap plan`.")
+    ] = False,
 ) -> None:
     """Render and caption every object of the configured sources into one dataset.
 
@@ -111,6 +114,9 @@ def build_all(
     """
     from pipelines.build_all import Request
 
+    if dry_run:
+        _plan(config, models, settings, out, as_json=False)
+        raise typer.Exit(0)
     _build(_configure(config, models, settings), Request(out), runner, address)
 
 
@@ -157,6 +163,31 @@ def filter_(
     configured = _configure(config, None, [*flags, *(settings or [])], captions=False)
     summary = filter_to_files(configured, out, _runner(runner, address, configured), _say)
     print(json.dumps(summary, indent=1) if as_json else describe(summary))
+
+
+@app.command()
+def plan(
+    config: Recipe = None,
+    models: Models = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", parser=_path, help="The dataset: its own speed, what it has."),
+    ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 where anything is missing on this machine.")
+    ] = False,
+) -> None:
+    """Print what a recipe takes: objects, views, bytes, CPU and GPU hours, and what is missing here.
+
+    Nothing is fetched, rendered or written, and no network is needed. Rates are measured ones, and each says
+    where; a dataset that was built with the same settings, given by `--out`, tells its own.
+
+    Example: `mvcap plan --config mvcap-4m --set render.preset=fast`
+    """
+    complete = _plan(config, models, settings, out, as_json=as_json)
+    raise typer.Exit(0 if complete or not strict else 1)
 
 
 @app.command()
@@ -410,6 +441,32 @@ def _configure(
     if models:
         settings = settings | {"sources": [{"source": "folder", "options": {"path": str(models)}}]}
     return build_config(apply_overrides(settings, overrides or []), options_model, captions=captions)
+
+
+def _plan(
+    recipe: str | None,
+    models: Path | None,
+    overrides: list[str] | None,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> bool:
+    """Print a plan; return whether everything that it needs is on this machine."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: what is not here is missing
+    from mvcap.storage import Store
+    from pipelines.estimating import estimate
+    from pipelines.missing import find_missing
+    from pipelines.plan_report import describe_plan
+
+    config = _configure(recipe, models, overrides, captions=False)
+    estimated = estimate(config, Store(out) if out else None)
+    findings = list(find_missing(config, estimated, out or Path.cwd()))
+    if as_json:
+        missing = [finding.to_json() for finding in findings]
+        print(json.dumps({**estimated.to_json(), "machine": missing}, indent=1))
+    else:
+        print(describe_plan(estimated, findings))
+    return all(finding.fine for finding in findings)
 
 
 def _configure_pictures(recipe: str | None, folder: Path, overrides: list[str] | None) -> Any:

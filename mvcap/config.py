@@ -20,6 +20,9 @@ from mvcap.records import CameraLaw, ExtraName
 OPERATIONAL = "operational"
 """Marks a field (`Annotated[int, OPERATIONAL]`) that does not change what is produced."""
 
+TRAINING = "train"
+"""The split that models learn from: what must not be learnt is kept out of the split of this name."""
+
 HEX_COLOUR = r"^#[0-9a-fA-F]{6}$"
 
 
@@ -29,11 +32,23 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class ExpectedCounts(Section):
+    """What to count on where a source's files are not on this machine."""
+
+    objects: int = Field(ge=0)
+    views_per_object: float | None = Field(None, gt=0)
+    """Of a source of pictures, in the mean; `render.views` where null."""
+    bytes_per_view: float | None = Field(None, gt=0)
+    """Of a source of pictures, in the mean; unknown where null."""
+
+
 class SourceConfig(Section):
     """A corpus of objects: a file of `mvcap/sources/` and its options."""
 
     source: str
     options: dict[str, Any] | SerializeAsAny[BaseModel] = {}
+    expected: Annotated[ExpectedCounts | None, OPERATIONAL] = None
+    """For `mvcap plan`; nothing else looks at it."""
 
 
 class PlanConfig(Section):
@@ -42,14 +57,28 @@ class PlanConfig(Section):
     objects_per_shard: int = Field(32, ge=1)
     splits: dict[str, float] = {"train": 0.9, "test": 0.1}
     """Share of the objects in each split; the shares add up to 1."""
+    evaluation: str | tuple[str, ...] = ()
+    """Objects that must not be trained on: uids, ids of their source, paths of assets or of folders of
+    assets; or the name of a file with one of these on each line. What a dataset has once kept out of its
+    training stays out."""
+    evaluation_split: str | None = "test"
+    """The split that they go to; null leaves them out of the dataset."""
 
     @model_validator(mode="after")
     def _check_splits(self) -> "PlanConfig":
         if not self.splits or abs(sum(self.splits.values()) - 1) > 1e-6 or min(self.splits.values()) < 0:
             raise ValueError(f"the shares must be positive and add up to 1, not {self.splits}")
-        if bad := [name for name in self.splits if not name.isidentifier()]:
+        kept_out = () if self.evaluation_split is None else (self.evaluation_split,)
+        if bad := [name for name in (*self.splits, *kept_out) if not name.isidentifier()]:
             raise ValueError(f"split names must be plain words, not {bad}")
+        if self.evaluation_split == TRAINING:
+            raise ValueError(f"evaluation_split must be another split than {TRAINING}, or null")
         return self
+
+    @field_validator("evaluation")
+    @classmethod
+    def _make_absolute(cls, named: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        return str(Path(named).expanduser().absolute()) if isinstance(named, str) else named
 
 
 class CameraConfig(Section):

@@ -6,9 +6,8 @@ When more objects come later they form further shards; the old ones stay as they
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from mvcap.errors import CorruptDatasetError
 
@@ -86,21 +85,66 @@ def make_uid(source: str, source_id: str) -> str:
     return "-".join(part for part in (source, slug, digest) if part)
 
 
-def extend_plan(plan: Plan, uids: Iterable[str]) -> Plan:
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Objects that must never be learnt from, such as those of a benchmark."""
+
+    uids: Collection[str] = frozenset()
+    split: str | None = None
+    """Where they go; None leaves them out of the dataset."""
+
+
+def extend_plan(
+    plan: Plan,
+    uids: Iterable[str],
+    *,
+    twins: Mapping[str, str] | None = None,
+    held_out: HeldOut | None = None,
+) -> Plan:
     """Add the objects that a plan does not hold yet, as further shards.
 
-    An object's split depends on the seed and its uid alone. Larger splits come first.
+    An object's split depends on the seed and its uid alone, unless it has twins or is held out. Larger
+    splits come first.
+
+    Args:
+        twins: the group of each object that has the same content as others, planned ones included; a group
+            lands in one split.
     """
-    known = set(chain.from_iterable(shard.uids for shard in plan.shards))
+    split_of = _SplitChooser(plan, twins or {}, held_out or HeldOut())
     members: dict[str, list[str]] = {split: [] for split, _ in _ordered(plan.splits)}
-    for uid in sorted(set(uids) - known):
-        members[choose_split(uid, plan.splits, seed=plan.seed)].append(uid)
+    for uid in sorted(set(uids) - split_of.planned.keys()):
+        if (split := split_of(uid)) is not None:
+            members.setdefault(split, []).append(uid)
     groups = [
         (split, group) for split, held in members.items() for group in _batched(held, plan.objects_per_shard)
     ]
     first, total = len(plan.shards), len(plan.shards) + len(groups)
     added = (Shard(first + offset, split, total, group) for offset, (split, group) in enumerate(groups))
     return Plan(plan.seed, plan.objects_per_shard, plan.splits, (*plan.shards, *added))
+
+
+class _SplitChooser:
+    """Decides for one group of twins as for one object."""
+
+    def __init__(self, plan: Plan, twins: Mapping[str, str], held_out: HeldOut) -> None:
+        self.planned = {uid: shard.split for shard in plan.shards for uid in shard.uids}
+        self._plan = plan
+        self._held_out = held_out
+        self._twins = twins
+        self._members: dict[str, list[str]] = {}
+        for uid, group in sorted(twins.items()):
+            self._members.setdefault(group, []).append(uid)
+
+    def __call__(self, uid: str) -> str | None:
+        """Choose as held out, else like a planned twin, else by the first uid; None leaves it out."""
+        members = self._members[self._twins[uid]] if uid in self._twins else [uid]
+        if uid in self._held_out.uids:
+            return self._held_out.split
+        if planned := next((self.planned[twin] for twin in members if twin in self.planned), None):
+            return planned
+        if any(twin in self._held_out.uids for twin in members):
+            return self._held_out.split
+        return choose_split(members[0], self._plan.splits, seed=self._plan.seed)
 
 
 def choose_split(uid: str, splits: Mapping[str, float], *, seed: int) -> str:

@@ -158,6 +158,9 @@ class View:
     facts: AssetFacts | None = None
     """Of its object's model file; None where nothing was imported, or in a view read from a dataset."""
     extras: Extras | None = None
+    portrait: bytes | None = None
+    """How its object looks from fixed sides, (4, 8, 8, 4) bytes: see `render.portraits`. None where nothing
+    was rendered, or in a view read from a dataset."""
 
     @property
     def key(self) -> Key:

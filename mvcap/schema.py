@@ -6,6 +6,7 @@ Ray Data read them as plain Parquet.
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -16,9 +17,10 @@ from mvcap.config import HEX_COLOUR
 from mvcap.errors import CorruptDatasetError
 from mvcap.records import Camera, CaptionedView, Extras, ObjectRecord, Rejected, SelectedObject, View
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """2 added `flags`, `asset_sha256` and `renderer`; 3 what is known of a caption's quality and of model files,
-and `mask`, `depth`, `depth_scale` and `normals`. What an older version left is null."""
+and `mask`, `depth`, `depth_scale` and `normals`; 4 what is known of near-duplicates. What an older version
+left is null."""
 
 CAMERA_CONVENTION = (
     "World: +Z up, right-handed; the object is normalised to the unit cube at the origin. "
@@ -41,6 +43,11 @@ AGREEMENT = "of its captions that name a {0}, the share that names the commonest
 BACKGROUND = "colour behind the object, where alpha is composited on it; or the picture's file name"
 HIDDEN_COLOUR = "#000000"
 """Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
+
+DUPLICATE_OF = (
+    "uid of the first object that it looks like; every split but train comes before train. null: it looks "
+    "like none before it, or, as with imported pictures, none was looked for"
+)
 
 NO_EXTRAS = Extras(None, None, None, None)
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -86,7 +93,7 @@ VIEW_COLUMNS = [
     _column("depth_scale", pa.float32(), True, "object units for each step of depth"),
     _column("normals", IMAGE, True, NORMALS),
     _column("flags", FLAGS, True, FLAGS_ABOUT),
-    _column("duplicate_of", pa.string(), True, "uid of a near-duplicate; null where none was looked for"),
+    _column("duplicate_of", pa.string(), True, DUPLICATE_OF),
     _column("license", pa.string()),
     _column("creator", pa.string()),
     _column("source_url", pa.string()),
@@ -121,6 +128,8 @@ OBJECT_COLUMNS = [
     _column("reason", pa.string(), True, "why the object, or one of its views, failed"),
     _column("views", pa.int32(), False, "rows of this object in the data"),
     *ASSET_COLUMNS,
+    _column("duplicate_of", pa.string(), True, DUPLICATE_OF),
+    _column("duplicate_split", pa.string(), True, "the split of that object"),
     _column("category_named", pa.float32(), True, "share of its captions that name its category"),
     _column("category_agreement", pa.float32(), True, AGREEMENT.format("category")),
     _column("colour_agreement", pa.float32(), True, AGREEMENT.format("colour")),
@@ -331,11 +340,15 @@ def planned_from_row(row: Mapping[str, Any]) -> SelectedObject:
 
 
 def asset_row(view: View) -> dict[str, Any]:
-    """Return what a view tells about its object's model file: a value for each of `ASSET_COLUMNS`."""
+    """Return what a view tells about its object's model file: a value for each of `ASSET_COLUMNS`.
+
+    And the object's `portrait` in Base64, or None, which no table of the dataset holds.
+    """
     facts = asdict(view.facts) if view.facts else {}
     row = {column.name: facts.get(column.name) for column in ASSET_COLUMNS}
     missing = None if view.facts is None else list(view.facts.missing_textures)
-    return row | {"asset_sha256": view.asset_sha256, "missing_textures": missing}
+    portrait = None if view.portrait is None else b64encode(view.portrait).decode()
+    return row | {"asset_sha256": view.asset_sha256, "missing_textures": missing, "portrait": portrait}
 
 
 def failure_row(rejected: Rejected) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from mvcap import files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.config import settings_hash
 from mvcap.errors import CorruptDatasetError, OutputError
+from mvcap.leaks import Leaks
 from mvcap.locks import waiting_lock
 from mvcap.plan import Plan, Shard
 from mvcap.records import Rejected, SelectedObject
@@ -85,6 +86,10 @@ class Store:
         return self.internal / "listing_failures.json"
 
     @property
+    def leaks_path(self) -> Path:
+        return self.internal / "leaks.json"
+
+    @property
     def config_path(self) -> Path:
         return self.internal / "config.yaml"
 
@@ -118,7 +123,11 @@ class Store:
         raise OutputError(f"{self.root} is not a dataset of mvcap: it has no {INTERNAL}/plan.json")
 
     def write_plan(
-        self, plan: Plan, objects: Iterable[SelectedObject], listing_failures: Iterable[Rejected]
+        self,
+        plan: Plan,
+        objects: Iterable[SelectedObject],
+        listing_failures: Iterable[Rejected],
+        leaks: Leaks | None = None,
     ) -> None:
         """Store the plan and what it is about; the plan itself comes last and makes the rest count."""
         by_uid = {item.uid: item for item in objects}
@@ -130,6 +139,7 @@ class Store:
                 writer.write([schema.planned_row(by_uid[uid], shard.index) for uid in shard.uids])
         listed = [asdict(rejected) for rejected in listing_failures]
         files.write_json(self.listing_failures_path, listed)
+        files.write_json(self.leaks_path, (leaks or Leaks()).to_json())
         files.write_json(self.internal / "plan.json", plan.to_json())
 
     def read_listing_failures(self) -> list[Rejected]:
@@ -159,6 +169,17 @@ class Store:
         with _damage_explained(path, PLAN_REMEDY):
             rows = pq.read_table(path, filters=chosen, page_checksum_verification=True).to_pylist()
             return [schema.planned_from_row(row) for row in rows]
+
+    def read_leaks(self) -> Leaks:
+        """Read what the plan keeps out of training; nothing where an older version made it.
+
+        Raises:
+            CorruptDatasetError: the record is damaged.
+        """
+        if not self.leaks_path.exists():
+            return Leaks()
+        with _damage_explained(self.leaks_path, PLAN_REMEDY):
+            return Leaks.from_json(json.loads(self.leaks_path.read_bytes()))
 
     # configuration
 

@@ -87,6 +87,7 @@ def _damaged_records(store: Store, plan: Plan) -> Iterator[Problem]:
     readers: list[tuple[Path, Callable[[], Any]]] = [
         (store.objects_path, lambda: objects.extend(item.uid for item in store.read_objects())),
         (store.listing_failures_path, store.read_listing_failures),
+        (store.leaks_path, store.read_leaks),
         (store.config_path, store.read_config),
     ]
     for path in sorted((store.internal / "settings").glob("*.json")):

@@ -13,6 +13,7 @@ from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
 from pipelines import captioning, fetching, rendering, viewing
 from pipelines.finish import Outcome, finish, survey
+from pipelines.leak_free import Planned
 from pipelines.ledger import Ledger
 from pipelines.planning import (
     Listing,
@@ -70,6 +71,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         steps = _steps(config, request)
         work = _choose(config, store, listing, request, steps)
         _say_what_is_missing(store, work.plan, request, say)
+        _say_what_is_unknown(work.planned, say)
         if any(work.todo.values()):
             _check_tools(config, request, work, listing)
             with choosing(store.internal):
@@ -103,18 +105,25 @@ def _list(config: Config, store: Store, runner: Runner, say: Callable[[str], Non
 class _Work:
     """What a run is going to do."""
 
-    plan: Plan
+    planned: Planned
     steps: list[Step]
     todo: Mapping[StageName, list[int]]
+
+    @property
+    def plan(self) -> Plan:
+        return self.planned.plan
 
 
 def _choose(
     config: Config, store: Store, listing: Listing | None, request: Request, steps: list[Step]
 ) -> _Work:
     """Decide what to do, from the disk as it is now, or refuse."""
-    plan = plan_objects(config, store.read_plan(), listing, store) if listing else store.require_plan()
-    _refuse_changes(store, plan, steps, request)
-    return _Work(plan, steps, _todo(store, plan, steps, request))
+    if listing:
+        planned = plan_objects(config, store.read_plan(), listing, store)
+    else:
+        planned = Planned(store.require_plan(), store.read_leaks())
+    _refuse_changes(store, planned.plan, steps, request)
+    return _Work(planned, steps, _todo(store, planned.plan, steps, request))
 
 
 def _record(
@@ -133,7 +142,7 @@ def _record(
         refuse_other_slices(store, hashes, request.part)
     announce(settings=hashes)
     if listing:
-        save_plan(store, work.plan, listing)
+        save_plan(store, work.plan, listing, work.planned.leaks)
     save_config(store, config, hashes, ran=_ran(request))
 
 
@@ -144,8 +153,9 @@ def _ran(request: Request) -> list[StageName]:
 
 def _restore(config: Config, store: Store, listing: Listing | None, work: _Work) -> None:
     """Write again what a finished dataset has lost of its own records; intact ones stay as they are."""
-    if listing and not (store.objects_path.exists() and store.listing_failures_path.exists()):
-        save_plan(store, work.plan, listing)
+    kept = store.objects_path.exists() and store.listing_failures_path.exists()
+    if listing and not (kept and store.read_leaks() == work.planned.leaks):
+        save_plan(store, work.plan, listing, work.planned.leaks)
     hashes = {step.stage.name: settings_hash(step.settings) for step in work.steps}
     for step in work.steps:
         commits = (store.read_commit(step.stage.name, shard.index) for shard in work.plan.shards)
@@ -166,6 +176,15 @@ def _say_what_is_missing(store: Store, plan: Plan, request: Request, say: Callab
         return
     if missing := sum(store.find_commit(RENDER, shard) is None for shard in plan.shards):
         say(f"{missing} of {len(plan.shards)} shards are not rendered yet; `mvcap render` renders them")
+
+
+def _say_what_is_unknown(planned: Planned, say: Callable[[str], None]) -> None:
+    if unknown := planned.leaks.unknown:
+        first = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
+        say(
+            f"{len(unknown)} of {planned.leaks.entries} entries of plan.evaluation name no object of the "
+            f"sources: {first}"
+        )
 
 
 def _steps(config: Config, request: Request) -> list[Step]:

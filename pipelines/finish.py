@@ -22,6 +22,13 @@ from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
 from pipelines.control_table import control_path, read_figures
+from pipelines.duplicates import (
+    Duplicates,
+    duplicate_columns,
+    find_duplicates,
+    label_duplicates,
+    leak_figures,
+)
 from pipelines.measuring import Measured, measure_captions, score_rows
 
 SUMMARIES = ("README.md", "objects.parquet", "failures.parquet")
@@ -80,10 +87,13 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     What is missing, or is not what was written last, is written anew.
     """
     marker = store.internal / "finished.json"
-    written, commits, control = _read_marker(marker), store.digest(plan), _control_checksum(store)
+    written, commits = _read_marker(marker), store.digest(plan)
+    told = {"control": _checksum_of(control_path(store)), "leaks": _checksum_of(store.leaks_path)}
     sheets = written.sheets if written.commits == commits else {}
-    if (written.commits, written.control) == (commits, control) and _intact(store, plan, written):
+    if (written.commits, written.told) == (commits, told) and _intact(store, plan, written):
         return False
+    duplicates = find_duplicates(store, plan)
+    label_duplicates(store, plan, duplicates)
     for shard in plan.shards:
         path = store.sheet_path(shard)
         expected = sheets.get(str(path.relative_to(store.root)))
@@ -91,13 +101,15 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
             write_contact_sheet(store, shard)
     write_samples(store, plan)
     measured = measure_captions(store, plan)
-    _write_objects(store, plan, outcome, measured)
+    _write_objects(store, plan, outcome, measured, duplicates)
     _write_failures(store, outcome)
     _write_scores(store, plan, measured)
-    write_card(store, plan, config, measured.figures, read_figures(store, plan))
+    write_card(
+        store, plan, config, measured.figures, read_figures(store, plan), leak_figures(store, duplicates)
+    )
     content = {
-        "commits": commits,
-        "control": control,
+        "commits": store.digest(plan),
+        **told,
         "files": _checksums(store, [store.root / name for name in _summaries(measured)]),
         "sheets": _checksums(store, _drawings(store, plan)),
     }
@@ -110,8 +122,8 @@ class _Written:
     """What was written last, and for which state of the commits."""
 
     commits: str | None = None
-    control: str | None = None
-    """Checksum of the captions without guidance that the card compares with; None where there are none."""
+    told: Mapping[str, str | None] = field(default_factory=dict)
+    """Checksums of what the card tells besides: captions without guidance, what is kept out of training."""
     files: Mapping[str, str] = field(default_factory=dict)
     sheets: Mapping[str, str] = field(default_factory=dict)
 
@@ -122,7 +134,7 @@ def _read_marker(marker: Path) -> _Written:
         content = json.loads(marker.read_bytes())
         return _Written(
             str(content["commits"]),
-            content.get("control"),
+            {name: content.get(name) for name in ("control", "leaks")},
             dict(content["files"]),
             dict(content.get("sheets", {})),
         )
@@ -130,8 +142,7 @@ def _read_marker(marker: Path) -> _Written:
         return _Written()
 
 
-def _control_checksum(store: Store) -> str | None:
-    path = control_path(store)
+def _checksum_of(path: Path) -> str | None:
     return files.sha256_of(path) if path.exists() else None
 
 
@@ -180,7 +191,9 @@ def _write_failures(store: Store, outcome: Outcome) -> None:
         writer.write([schema.failure_row(rejected) for rejected in outcome.failures])
 
 
-def _write_objects(store: Store, plan: Plan, outcome: Outcome, measured: Measured) -> None:
+def _write_objects(
+    store: Store, plan: Plan, outcome: Outcome, measured: Measured, duplicates: Duplicates
+) -> None:
     reasons = _reason_of_each(outcome.failures)
     objects = {item.uid: item for item in store.read_objects()}
     with (
@@ -193,6 +206,7 @@ def _write_objects(store: Store, plan: Plan, outcome: Outcome, measured: Measure
                 [
                     _object_row(objects[uid], commits, reasons.get(uid))
                     | {"split": shard.split, "shard": shard.index}
+                    | duplicate_columns(duplicates, uid)
                     | (asdict(measured.objects[uid]) if uid in measured.objects else {})
                     for uid in shard.uids
                 ]

@@ -13,10 +13,12 @@ from mvcap import files, plugins
 from mvcap.commits import CAPTION, RENDER, UNCAPTIONED, StageName
 from mvcap.config import Config, SourceConfig, difference, settings_hash
 from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, OutputError, UsageError
+from mvcap.leaks import Leaks
 from mvcap.locks import Part, slices_at_work
-from mvcap.plan import Plan, extend_plan
+from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.storage import Store
+from pipelines.leak_free import Planned, extend_without_leaks
 
 ADVICE = "Set them back, or build into another folder with --out."
 
@@ -79,19 +81,21 @@ def _named(section: SourceConfig) -> str:
     return " ".join([section.source, *(f"{name} {value}" for name, value in plain.items())])
 
 
-def plan_objects(config: Config, previous: Plan | None, listing: Listing, store: Store) -> Plan:
+def plan_objects(config: Config, previous: Plan | None, listing: Listing, store: Store) -> Planned:
     """Extend the dataset's plan by new objects; old shards stay as they are.
 
     Raises:
         ConfigChangedError: the plan was made with other settings, or an object in it has changed.
+        UsageError: an evaluation object, or one with the same asset, is in the training split already; or
+            the list of evaluation objects cannot be read.
     """
     wanted = Plan(config.seed, config.plan.objects_per_shard, dict(config.plan.splits))
-    if previous is None:
-        return extend_plan(wanted, listing.objects)
-    if changed := difference(_plan_settings(previous), _plan_settings(wanted)):
-        raise ConfigChangedError("plan", changed, ADVICE)
-    _refuse_changed_objects(_planned_objects(store), listing)
-    return extend_plan(previous, listing.objects)
+    planned = {item.uid: item for item in _planned_objects(store)}
+    if previous:
+        if changed := difference(_plan_settings(previous), _plan_settings(wanted)):
+            raise ConfigChangedError("plan", changed, ADVICE)
+        _refuse_changed_objects(planned.values(), listing)
+    return extend_without_leaks(previous or wanted, listing.objects, planned, config.plan, store)
 
 
 def _planned_objects(store: Store) -> list[SelectedObject]:
@@ -126,8 +130,10 @@ def _lasting_fields(item: SelectedObject) -> dict[str, Any]:
     return {"category": item.category, **record}
 
 
-def save_plan(store: Store, plan: Plan, listing: Listing) -> None:
-    """Write the plan unless it stands on disk already, objects that vanished from the sources included.
+def save_plan(store: Store, plan: Plan, listing: Listing, leaks: Leaks) -> None:
+    """Write the plan and its record of leaks unless they stand on disk already.
+
+    Objects that vanished from the sources are written as well.
 
     Raises:
         CorruptDatasetError: an object of the plan is neither on disk nor in the sources any more.
@@ -145,9 +151,11 @@ def save_plan(store: Store, plan: Plan, listing: Listing) -> None:
         and store.listing_failures_path.exists()
         and tuple(store.read_listing_failures()) == listing.rejected
         and {uid: objects[uid] for uid in uids} == planned
+        and store.leaks_path.exists()
+        and store.read_leaks() == leaks
     )
     if not unchanged:
-        store.write_plan(plan, objects.values(), listing.rejected)
+        store.write_plan(plan, objects.values(), listing.rejected, leaks)
 
 
 def refuse_changed_settings(

@@ -77,6 +77,8 @@ class RenderJob:
     margin: float
     """Share of the half frame that stays free on each side, in [0, 1)."""
     scene: SceneSettings
+    portrait: bool = False
+    """Whether to make the object's portrait as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class RenderedView:
     """Of the object; None where nothing was imported."""
     passes: Passes | None = None
     """Where the scene asks for them."""
+    portrait: bytes | None = None
+    """Of the object, where the job asks for it: see `render.portraits.make_portrait`."""
 
 
 def facts_from_message(message: Message) -> AssetFacts:
@@ -185,8 +189,12 @@ def passes_message(camera: Camera, border: PixelRect, sensor_mm: float) -> Messa
 
 
 def shot_message(camera: Camera, border: PixelRect, sensor_mm: float) -> Message:
-    lens_mm = camera.fx / camera.width * sensor_mm
-    return {"camera_to_world": list(camera.camera_to_world), "lens_mm": lens_mm, "border": list(border)}
+    return {
+        "camera_to_world": list(camera.camera_to_world),
+        "lens_mm": camera.fx / camera.width * sensor_mm,
+        "resolution": camera.width,
+        "border": list(border),
+    }
 
 
 def encode_message(message: Mapping[str, Any], payload: bytes = b"") -> bytes:

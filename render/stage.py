@@ -117,6 +117,7 @@ def render_objects(
             distance=distance,
             margin=margin,
             scene=scene,
+            portrait=only_view is None,
         )
 
     return chain.from_iterable(
@@ -268,6 +269,7 @@ def make_view(
         renderer=provenance.renderer,
         flags=flags,
         facts=picture.facts,
+        portrait=picture.portrait,
         extras=finish.extras_of(picture),
     )
 

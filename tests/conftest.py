@@ -74,14 +74,14 @@ def build_llava() -> Callable[..., Path]:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Callable[..., Path]:
-    """Make a folder of tetrahedra (OBJ), one file for each name."""
+    """Make a folder of tetrahedra (OBJ), one file for each name, no two of the same bytes."""
 
     def make(*names: str) -> Path:
         folder = tmp_path / "models"
         for name in names:
             path = folder / f"{name}.obj"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(TETRAHEDRON)
+            path.write_text(f"# {name}\n{TETRAHEDRON}")
         return folder
 
     return make

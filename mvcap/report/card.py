@@ -10,9 +10,10 @@ from huggingface_hub import DatasetCardData
 
 from mvcap import __version__, files
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
-from mvcap.config import Config, RenderConfig, producing_settings
+from mvcap.config import TRAINING, Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
 from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
+from mvcap.report.leaks import LeakFigures, leak_rows
 from mvcap.schema import CAMERA_CONVENTION
 from mvcap.storage import Store
 from mvcap.tables import filled_rows
@@ -69,6 +70,7 @@ def write_card(
     config: Config,
     figures: CaptionFigures | None = None,
     control: ControlFigures | None = None,
+    leaks: LeakFigures | None = None,
 ) -> None:
     """Write `README.md` from the plan and the commit records.
 
@@ -76,9 +78,10 @@ def write_card(
         config: gives the dataset's name, and the settings where the recorded ones were lost.
         figures: what was measured of the captions; None where there are none.
         control: what captions without guidance name; None where nobody tried.
+        leaks: what evaluation and training might share; None where nobody looked.
     """
     facts = _gather(store, plan, config)
-    measured = _captions(facts, figures, control) if figures else []
+    measured = [*(_leaks(leaks) if leaks else []), *(_captions(facts, figures, control) if figures else [])]
     scored = bool(figures and figures.clip_scores)
     text = (
         f"---\n{_metadata(facts, config, scored=scored).to_yaml()}\n---\n\n{_body(facts, config, measured)}"
@@ -153,7 +156,7 @@ def _metadata(facts: _Facts, config: Config, *, scored: bool) -> DatasetCardData
     )
 
 
-def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
+def _body(facts: _Facts, config: Config, measured: Iterable[str]) -> str:
     parts = [
         f"# {_text(config.name)}",
         f"{facts.views} views of {facts.objects} objects in {len(facts.categories)} categories, "
@@ -168,7 +171,7 @@ def _body(facts: _Facts, config: Config, captions: Iterable[str]) -> str:
         "`failures.parquet` one for each object or view that failed.",
         *_camera_notes(facts),
         "## How it was made\n\n" + _table(["setting", "value"], _settings(facts)),
-        *captions,
+        *measured,
         "## Categories\n\n" + _table(["category", "objects"], sorted(facts.categories.items())),
         "## Licences and attribution\n\nEvery object keeps its own licence; `objects.parquet` names the "
         "creator, licence and origin of each one, and every row of the data repeats them.\n\n"
@@ -206,6 +209,15 @@ def _captions(facts: _Facts, figures: CaptionFigures, control: ControlFigures | 
         yield (
             f"No caption was removed for its quality. Categories are recognised by their own words, singular "
             f"or plural, and by the synonyms of: {_text(vocabulary['words'])}."
+        )
+
+
+def _leaks(figures: LeakFigures) -> Iterable[str]:
+    yield "## Training and evaluation\n\n" + _table(["measure", "objects"], leak_rows(figures))
+    if figures.leaking:
+        yield (
+            "**Leave objects out of training that look like one of another split**: rows of the split "
+            f"`{TRAINING}` whose `duplicate_of` is not null."
         )
 
 

@@ -33,6 +33,7 @@ from render.job import (
     view_message,
 )
 from render.passes import read_passes
+from render.portraits import make_portrait, portrait_cameras
 from render.presets import Effort
 from render.similarity import structural_similarity
 from render.supervisor import Limits, Session, Supervisor
@@ -129,16 +130,25 @@ def photograph(session: Session, job: RenderJob) -> list[RenderedView]:
     report_facts(job.uid, facts)
     shots = [Shot.of(job, viewpoint, vertices) for viewpoint in job.viewpoints]
     effort = sufficient_effort(session, shots[0], job)
+    portrait = take_portrait(session, vertices, job) if job.portrait else None
     return [
         replace(
             take_picture(session, shot, job.scene, effort, f"rendering view {index} of {job.uid}"),
             facts=facts,
+            portrait=portrait,
             passes=take_passes(
                 session, shot, job.scene, f"rendering the passes of view {index} of {job.uid}"
             ),
         )
         for index, shot in enumerate(shots)
     ]
+
+
+def take_portrait(session: Session, vertices: Floats, job: RenderJob) -> bytes:
+    """Have the object's portrait taken; whole frames, since they are small."""
+    effort, step = job.scene.sampling.efforts[0], f"taking the portrait of {job.uid}"
+    shots = [Shot(camera, (0, 0, camera.width, camera.height)) for camera in portrait_cameras(vertices)]
+    return make_portrait([take_picture(session, shot, job.scene, effort, step).rgba for shot in shots])
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +193,7 @@ def take_picture(
 ) -> RenderedView:
     reply, payload = session.ask(view_message(shot.camera, shot.border, effort, scene.sensor_mm), step)
     crop = developed(reply, payload, effort.oversampling, scene.sampling.filter_width_px)
-    return RenderedView(shot.camera, paste(crop, shot.border, scene.resolution))
+    return RenderedView(shot.camera, paste(crop, shot.border, shot.camera.width))
 
 
 def take_passes(session: Session, shot: Shot, scene: SceneSettings, step: str) -> Passes | None:

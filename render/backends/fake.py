@@ -5,6 +5,7 @@ renderer can be tried and tested for real: storage, captions, training, many wor
 """
 
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import Annotated, Self
 
@@ -18,6 +19,7 @@ from mvcap.plan import stable_hash
 from mvcap.records import Camera
 from render.cameras import fitted_camera
 from render.job import Passes, RenderedView, RenderFailed, RenderJob
+from render.portraits import make_portrait, portrait_cameras
 
 AXIS_BRIGHTNESS = np.array([[0.65, 0.80], [0.55, 0.70], [0.45, 1.00]])
 """Shade of the faces towards (-x, +x), (-y, +y) and (-z, +z): the light comes from above."""
@@ -30,6 +32,8 @@ class Options(BaseModel):
 
     fail: dict[str, Reason] = {}
     """Objects whose uid or asset path holds the key fail with the reason."""
+    like: dict[str, str] = {}
+    """Objects whose uid or asset path holds the key look like the object whose uid is the value."""
     view_seconds: Annotated[float, Field(ge=0), OPERATIONAL] = 0.0
     """How long each picture is made to take."""
 
@@ -51,7 +55,7 @@ class FakeRenderer:
                 raise RenderFailed(
                     reason, f"options.fail asks for it: {part!r} is in {job.uid} or {job.asset}"
                 )
-        half_size, colours = box_of(job.uid)
+        half_size, colours = box_of(self._model_of(job))
         corners = half_size * np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T  # (8, 3)
         pictures = []
         for viewpoint in job.viewpoints:
@@ -61,7 +65,16 @@ class FakeRenderer:
             rgba, passes = draw_box(camera, half_size, colours)
             pictures.append(RenderedView(camera, rgba, passes=passes if job.scene.passes else None))
             time.sleep(self._options.view_seconds)
-        return pictures
+        portrait = None
+        if job.portrait:
+            cameras = portrait_cameras(corners)
+            portrait = make_portrait([draw_box(camera, half_size, colours)[0] for camera in cameras])
+        return [replace(picture, portrait=portrait) for picture in pictures]
+
+    def _model_of(self, job: RenderJob) -> str:
+        """Tell whose box an object has: its own, unless `options.like` names another."""
+        likes = self._options.like.items()
+        return next((other for part, other in likes if part in job.uid or part in job.asset), job.uid)
 
     def versions(self) -> dict[str, str]:
         return {"fake": "1"}

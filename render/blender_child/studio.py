@@ -45,7 +45,6 @@ class Studio:
     def __init__(self, settings: Message) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self.scene = bpy.context.scene
-        self.resolution = settings["resolution"]
         sampling = settings["sampling"]
         self.painted = settings["light"] if sampling["shading"] == "painted" else None
         linear = any(effort["oversampling"] > 1 for effort in sampling["efforts"])
@@ -134,7 +133,7 @@ class Studio:
         """Render the pixels inside the border: as a PNG, or as linear sub-pixels."""
         self.place_camera(request)
         self.scene.cycles.samples = request["samples"]
-        set_border(self.scene.render, request["border"], self.resolution, request["oversampling"])
+        set_border(self.scene.render, request["border"], request["resolution"], request["oversampling"])
         bpy.ops.render.render(write_still=True)
         return self.picture.take()
 
@@ -142,7 +141,7 @@ class Studio:
         """Render depth and normals of the pixels inside the border, as an EXR."""
         assert self.passes is not None, "the parent asks for passes in its setup"
         self.place_camera(request)
-        set_border(self.passes.scene.render, request["border"], self.resolution, 1)
+        set_border(self.passes.scene.render, request["border"], request["resolution"], 1)
         return self.passes.render()
 
     def place_camera(self, request: Message) -> None:

@@ -25,7 +25,7 @@ def dataset(tmp_path_factory) -> Path:
     for index in range(OBJECTS):
         path = root / "models" / f"kind {index % 4}" / f"{index}.obj"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+        path.write_text(f"# {index}\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     settings = {
         "sources": [{"source": "folder", "options": {"path": str(root / "models"), "license": "CC0-1.0"}}],
         "plan": {"objects_per_shard": 3, "splits": {"train": 0.5, "test": 0.5}},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mvcap.errors import CorruptDatasetError
 from mvcap.files import json_bytes
-from mvcap.plan import Plan, Shard, choose_split, extend_plan, make_uid, slice_shards
+from mvcap.plan import HeldOut, Plan, Shard, choose_split, extend_plan, make_uid, slice_shards
 
 SPLITS = {"train": 0.7, "val": 0.1, "test": 0.2}
 HOSTILE = [
@@ -165,6 +165,55 @@ def test_slices_part_the_shards(count: int):
 
 def test_file_names_sort_like_shard_numbers_and_match_what_datasets_expects():
     assert Shard(12, "train", 700, ()).file_name == "train-00012-of-00700.parquet"
+
+
+# twins and held-out objects
+
+
+def test_twins_land_in_one_split_which_is_that_of_the_first_of_them():
+    uids = [f"uid-{index}" for index in range(200)]
+    twins = {uid: f"asset-{index % 50}" for index, uid in enumerate(uids)}
+    alone = split_of_each(extend_plan(Plan(0, 4, SPLITS), uids))
+    together = split_of_each(extend_plan(Plan(0, 4, SPLITS), uids, twins=twins))
+    groups = [[f"uid-{start + step}" for step in range(0, 200, 50)] for start in range(50)]
+    assert all({together[uid] for uid in group} == {alone[min(group)]} for group in groups)
+    assert any(len({alone[uid] for uid in group}) > 1 for group in groups)
+
+
+def test_a_twin_that_comes_later_follows_the_planned_one():
+    plan = plan_of(40)
+    late = {f"late-{index}": f"asset-{index}" for index in range(40)}
+    twins = late | {f"uid-{index}": f"asset-{index}" for index in range(40)}
+    extended = split_of_each(extend_plan(plan, late, twins=twins))
+    planned = split_of_each(plan)
+    assert [extended[f"late-{index}"] for index in range(40)] == [
+        planned[f"uid-{index}"] for index in range(40)
+    ]
+
+
+def test_objects_without_twins_keep_their_split_whatever_others_share():
+    twins = {"uid-1": "a", "uid-2": "a"}
+    plan = extend_plan(Plan(0, 4, SPLITS), (f"uid-{index}" for index in range(60)), twins=twins)
+    alone, together = split_of_each(plan_of(60)), split_of_each(plan)
+    assert {uid for uid in alone if alone[uid] != together[uid]} <= {"uid-1", "uid-2"}
+
+
+@pytest.mark.parametrize("split", ["test", "benchmark", None])
+def test_held_out_objects_and_their_twins_are_in_no_other_split(split: str | None):
+    uids = [f"uid-{index}" for index in range(60)]
+    held_out = HeldOut(frozenset(uids[:10]), split)
+    twins = {"uid-3": "a", "uid-40": "a", "uid-50": "b", "uid-51": "b"}
+    splits = split_of_each(extend_plan(Plan(0, 4, SPLITS), uids, twins=twins, held_out=held_out))
+    assert {splits.get(uid) for uid in [*uids[:10], "uid-40"]} == {split}
+    alone = split_of_each(plan_of(60))
+    assert {uid for uid in uids[10:] if splits.get(uid) != alone[uid]} <= {"uid-40", "uid-50", "uid-51"}
+
+
+def test_what_was_left_out_stays_out_when_more_comes():
+    held_out = HeldOut(frozenset({"uid-3"}))
+    plan = extend_plan(Plan(0, 4, SPLITS), ["uid-3", "uid-4"], held_out=held_out)
+    more = extend_plan(plan, [f"uid-{index}" for index in range(9)], held_out=held_out)
+    assert split_of_each(more).keys() == {f"uid-{index}" for index in range(9)} - {"uid-3"}
 
 
 # JSON

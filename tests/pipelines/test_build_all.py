@@ -194,8 +194,10 @@ def test_a_changed_folder_of_backgrounds_is_refused_and_a_moved_one_is_not(
 def test_rows_tell_the_renderer_and_the_asset_they_were_made_from(models, fake_config, tmp_path):
     out, folder = tmp_path / "out", models(*NAMES)
     run(fake_config(folder), out)
-    digest = hashlib.sha256((folder / "cups/c.obj").read_bytes()).hexdigest()
-    assert {(row["renderer"], row["asset_sha256"]) for row in rows(out)} == {("fake 1", digest)}
+    assets = {f"{name}.obj": (folder / f"{name}.obj").read_bytes() for name in NAMES}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in assets.items()}
+    assert {(row["source_id"], row["asset_sha256"]) for row in rows(out)} == set(digests.items())
+    assert {row["renderer"] for row in rows(out)} == {"fake 1"}
 
 
 def test_operational_settings_may_change(models, fake_config, tmp_path):

@@ -206,6 +206,7 @@ class TunedByTheFirstViewpoint(Retouching):
 
 def test_one_view_alone_is_what_it_is_among_all():
     everything = run(["a", "b"], TunedByTheFirstViewpoint(), views=6)
+    everything = [replace(view, portrait=None) for view in everything]  # which only a whole object has
     for index in (0, 1, 5):
         alone = run(["a", "b"], TunedByTheFirstViewpoint(), views=6, only_view=index)
         assert alone == [everything[index], everything[6 + index]]

@@ -1,0 +1,30 @@
+"""Which objects of a finished dataset may be learnt from."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from mvcap.config import TRAINING
+from mvcap.errors import OutputError
+
+
+def learnable_uids(dataset: Path, *, lookalikes: bool = True) -> set[str]:
+    """Return the training objects that do not look like one of another split.
+
+    Args:
+        lookalikes: keep those that look like another training object.
+
+    Raises:
+        OutputError: the folder holds no finished dataset.
+    """
+    columns = ["uid", "split", "duplicate_of", "duplicate_split"]
+    try:
+        rows = pq.read_table(dataset / "objects.parquet", columns=columns).to_pylist()
+    except FileNotFoundError as error:
+        raise OutputError(f"{dataset} is not a finished dataset: it has no objects.parquet") from error
+    return {
+        row["uid"]
+        for row in rows
+        if row["split"] == TRAINING
+        and (row["duplicate_of"] is None or (lookalikes and row["duplicate_split"] == TRAINING))
+    }

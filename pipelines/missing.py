@@ -1,0 +1,96 @@
+"""What a recipe needs and this machine lacks: files, models, tokens, programs, room. Nothing is fetched."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from huggingface_hub import get_token
+from pydantic import BaseModel, ValidationError
+
+from mvcap import plugins
+from mvcap.config import Config
+from mvcap.errors import MvcapError
+from pipelines.captioning import check_captioner
+from pipelines.counting import SourceCount
+from pipelines.doctor import Finding
+from pipelines.estimating import Estimate
+from pipelines.rendering import check_renderer
+
+SPARE: float = 1.1
+"""Room to have beyond the data: rendered views lie beside it until they are captioned."""
+
+
+def find_missing(config: Config, estimate: Estimate, out: Path) -> Iterator[Finding]:
+    """Look at everything that the recipe needs, and say of each whether it is here."""
+    yield from map(_source, estimate.sources)
+    if any(count.rendered for count in estimate.sources):
+        yield _blender(config)
+    yield _captioner(config)
+    yield _gpu(config)
+    yield _token()
+    yield _room(estimate, out)
+
+
+def _source(count: SourceCount) -> Finding:
+    if count.problem is not None:
+        return Finding(count.source, False, _headline(count.problem))
+    if count.absent:
+        return Finding(count.source, False, f"{count.absent:,} of {count.objects:,} models are not here yet")
+    return Finding(count.source, True, f"{count.objects:,} objects")
+
+
+def _blender(config: Config) -> Finding:
+    try:
+        versions = check_renderer(config)
+        return Finding("renderer", True, " ".join(f"{name} {version}" for name, version in versions.items()))
+    except MvcapError as error:
+        return Finding("renderer", False, _headline(str(error)), "`mvcap doctor` says what to install")
+
+
+def _captioner(config: Config) -> Finding:
+    """Check the captioner, but never ask a server: that may cost money."""
+    captions = config.captions
+    try:
+        options = _options(config)
+        if url := getattr(options, "base_url", None):
+            return Finding("captioner", True, f"a server, which was not asked: {url}")
+        check_captioner(
+            config.model_copy(update={"captions": captions.model_copy(update={"options": options})})
+        )
+    except (MvcapError, ValidationError) as error:
+        return Finding("captioner", False, _headline(str(error)))
+    named = getattr(options, "model", None)
+    return Finding("captioner", True, f"{captions.backend} {named}" if named else captions.backend)
+
+
+def _options(config: Config) -> BaseModel:
+    given = config.captions.options
+    if isinstance(given, BaseModel):
+        return given
+    return plugins.options_model("captions.backends", config.captions.backend).model_validate(given)
+
+
+def _gpu(config: Config) -> Finding:
+    if shutil.which("nvidia-smi"):
+        return Finding("GPU", True, "NVIDIA driver found")
+    return Finding("GPU", True, "none: rendering and captions run on the CPU")
+
+
+def _token() -> Finding:
+    if get_token():
+        return Finding("hub token", True, "there is one")
+    return Finding("hub token", True, "none; only gated models and data sets need one (`hf auth login`)")
+
+
+def _room(estimate: Estimate, out: Path) -> Finding:
+    place = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    needed = (estimate.bytes or 0) * SPARE
+    detail = f"{free / 1e9:,.0f} GB free at {place}, about {needed / 1e9:,.0f} GB needed"
+    return Finding("disk", free >= needed, detail, "give a folder on a larger disk with --out")
+
+
+def _headline(message: str) -> str:
+    """Return the first line, without the failed attempt to fetch: a plan makes none on purpose."""
+    first = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    return first.partition(" and cannot be fetched")[0]
