@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mvcap import plugins
-from mvcap.config import Config, SourceConfig
+from mvcap.config import Config, ExpectedCounts, SourceConfig
 from mvcap.errors import MvcapError
 from mvcap.pictures import FindPictures, UnusableInputError
 from mvcap.records import SelectedObject
+from mvcap.sources.objaverse import SOURCE
 
 COUNTED: Literal["counted"] = "counted"
 EXPECTED: Literal["expected"] = "expected"
@@ -46,6 +47,8 @@ def count_source(section: SourceConfig, config: Config) -> SourceCount:
     """
     module = plugins.load("mvcap.sources", section.source)
     rendered = not hasattr(module, "open_pictures")
+    if filter_chooses(section, config):
+        return _expected(section, config, rendered, None)
     try:
         objects = [item for item in module.list_objects(section.options) if isinstance(item, SelectedObject)]
         problem = None if objects else "it lists no object"
@@ -62,8 +65,15 @@ def count_source(section: SourceConfig, config: Config) -> SourceCount:
     return replace(count, views=views, picture_bytes=None if each is None else views * each)
 
 
+def filter_chooses(section: SourceConfig, config: Config) -> bool:
+    """Tell whether a filter will choose a source's objects, so that listing it now counts others."""
+    return config.filter is not None and config.filter.embeddings == "openshape" and section.source == SOURCE
+
+
 def _expected(section: SourceConfig, config: Config, rendered: bool, problem: str | None) -> SourceCount:
-    expected = section.expected
+    expected, keep = section.expected, config.filter.keep if config.filter else None
+    if keep is not None and filter_chooses(section, config):
+        expected = ExpectedCounts(objects=keep)
     if expected is None:
         return SourceCount(section.source, rendered, UNKNOWN, problem=problem)
     views = round(expected.objects * (expected.views_per_object or config.render.views))

@@ -11,9 +11,10 @@ from mvcap import plugins
 from mvcap.config import Config
 from mvcap.errors import MvcapError
 from pipelines.captioning import check_captioner
-from pipelines.counting import SourceCount
+from pipelines.counting import COUNTED, SourceCount
 from pipelines.doctor import Finding
 from pipelines.estimating import Estimate
+from pipelines.filter_inputs import find_categories, find_embeddings, find_vectors
 from pipelines.rendering import check_renderer
 
 SPARE: float = 1.1
@@ -23,6 +24,7 @@ SPARE: float = 1.1
 def find_missing(config: Config, estimate: Estimate, out: Path) -> Iterator[Finding]:
     """Look at everything that the recipe needs, and say of each whether it is here."""
     yield from map(_source, estimate.sources)
+    yield from _filter(config)
     if any(count.rendered for count in estimate.sources):
         yield _blender(config)
     yield _captioner(config)
@@ -34,9 +36,32 @@ def find_missing(config: Config, estimate: Estimate, out: Path) -> Iterator[Find
 def _source(count: SourceCount) -> Finding:
     if count.problem is not None:
         return Finding(count.source, False, _headline(count.problem))
+    if count.how != COUNTED:
+        return Finding(count.source, True, "listed once the filter has chosen")
     if count.absent:
         return Finding(count.source, False, f"{count.absent:,} of {count.objects:,} models are not here yet")
     return Finding(count.source, True, f"{count.objects:,} objects")
+
+
+def _filter(config: Config) -> Iterator[Finding]:
+    """Look for what the filter reads: embeddings, names, and the vectors of these or what makes them."""
+    section = config.filter
+    if section is None or section.embeddings != "openshape":
+        return
+    try:
+        path = find_embeddings(section)
+        yield Finding("embeddings", path.exists(), str(path))
+    except MvcapError as error:
+        yield Finding("embeddings", False, _headline(str(error)))
+    try:
+        categories = find_categories(config, section)
+        if section.category_vectors is None:
+            made = f"{len(categories.names or ())} names, for {section.model} to make vectors of"
+            yield Finding("categories", True, made, "filter.category_vectors takes a file of them")
+        else:
+            yield Finding("categories", True, f"{len(find_vectors(section, categories).names)} vectors")
+    except MvcapError as error:
+        yield Finding("categories", False, _headline(str(error)))
 
 
 def _blender(config: Config) -> Finding:

@@ -40,3 +40,26 @@ def test_a_plan_of_nothing_is_wrong_usage(mvcap):
     done = mvcap("plan")
     assert done.returncode == 2
     assert "0 objects" in done.stderr
+
+
+def test_the_papers_dataset_is_planned_on_a_machine_that_has_nothing_and_no_network(mvcap, tmp_path):
+    nothing = {name: str(tmp_path) for name in ("HOME", "HF_HOME", "XDG_CACHE_HOME", "MVCAP_CACHE")}
+    done = mvcap("plan", "--config", "mvcap-4m", "--json", **nothing, **UNREACHABLE)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    counted = [(source["source"], source["objects"], source["views"]) for source in plan["sources"]]
+    assert counted == [
+        ("objaverse", 24_495, 2_449_500),
+        ("mvimgnet", 78_000, 2_418_000),
+        ("im3d", 1_000, 100_000),
+    ]
+    work = {stage["stage"]: stage for stage in plan["work"]}
+    assert {name: stage["views"] for name, stage in work.items()} == {
+        "render": 2_449_500,
+        "import": 2_518_000,
+        "caption": 4_967_500,
+    }
+    assert 100 < work["render"]["hours"] < 10_000
+    assert work["caption"]["hours"] is None  # nobody measured the paper's captioner
+    missing = {finding["name"] for finding in plan["machine"] if not finding["fine"]}
+    assert missing >= {"mvimgnet", "im3d", "embeddings", "categories", "captioner"}
