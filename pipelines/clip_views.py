@@ -4,7 +4,7 @@ The renderer and the encoder are two rooms; here they meet. Objects are embedded
 a chunk that is done is not done again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,6 @@ from mvcap.embeddings.arrays import Embeddings, read_embeddings, write_embedding
 from mvcap.embeddings.encoder import Encoder, LoadedEncoder
 from mvcap.records import SelectedObject, View
 from pipelines import filter_inputs
-from pipelines.planning import Listing
 from pipelines.progress import telling
 from pipelines.rendering import RenderWorker, check_renderer, render_settings
 from pipelines.stages import Runner
@@ -66,18 +65,18 @@ def _loaded(encoder: Encoder) -> LoadedEncoder:
 def embed_objects(
     config: Config,
     section: FilterConfig,
-    listing: Listing,
+    models: Iterable[SelectedObject],
     folder: Path,
     runner: Runner,
     say: Callable[[str], None],
 ) -> Path:
-    """Return a file with the embedding of every listed object, by uid, made now or by an earlier run.
+    """Return a file with the embedding of every model, by uid, made now or by an earlier run.
 
     Raises:
         MvcapError: the renderer or the encoder cannot be had.
     """
     small = _small_pictures(config, section)
-    items = [listing.objects[uid] for uid in sorted(listing.objects)]
+    items = sorted(models, key=lambda item: item.uid)
     deciding: dict[str, Any] = {
         **render_settings(small),
         **producing_settings(section),

@@ -1,12 +1,13 @@
 """The filter as a command and as the first stage of a build, which keeps its result with the dataset."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mvcap.config import Config, FilterConfig, settings_hash
 from mvcap.errors import NothingSurvivedError, UsageError
+from mvcap.records import SelectedObject
 from mvcap.selected import SelectedRow, read_selection
 from mvcap.sources import objaverse
 from mvcap.storage import Store
@@ -16,6 +17,7 @@ from pipelines.filter import filter_objects
 from pipelines.filter_tables import FilterFiles
 from pipelines.planning import Listing, list_objects, require_writable
 from pipelines.stages import Runner
+from pipelines.viewing import picture_sources
 
 Say = Callable[[str], None]
 
@@ -48,10 +50,14 @@ def list_clear_objects(config: Config, store: Store, runner: Runner, say: Say) -
         kept = _filtered_once(config, section, store, runner, say)
         return list_objects(_with_selection(config, kept.selected))
     listing = list_objects(config)
+    of_pictures = picture_sources(config)
+    models = [item for item in listing.objects.values() if item.record.source not in of_pictures]
+    if not models:
+        raise UsageError("filter.embeddings=clip_views renders models, and the sources give pictures only")
     require_writable(store.root)
-    file = embed_objects(config, section, listing, store.internal / "filter", runner, say)
+    file = embed_objects(config, section, models, store.internal / "filter", runner, say)
     kept = _filtered_once(config, section, store, runner, say, embeddings_file=file)
-    return _recategorised(listing, read_selection(kept.selected))
+    return _recategorised(listing, models, read_selection(kept.selected))
 
 
 def _filtered_once(
@@ -107,12 +113,13 @@ def _with_selection(config: Config, selection: Path) -> Config:
     return config.model_copy(update={"sources": sources})
 
 
-def _recategorised(listing: Listing, rows: list[SelectedRow]) -> Listing:
-    objects = {
+def _recategorised(listing: Listing, models: Iterable[SelectedObject], rows: list[SelectedRow]) -> Listing:
+    """Give models the categories that were found and drop those left out; pictures stay as they are."""
+    objects = listing.objects | {
         row.source_id: replace(
             listing.objects[row.source_id], category=row.category, similarity=row.similarity
         )
         for row in rows
-        if row.source_id in listing.objects
     }
-    return Listing(objects, listing.rejected)
+    left_out = {item.uid for item in models} - {row.source_id for row in rows}
+    return replace(listing, objects={uid: item for uid, item in objects.items() if uid not in left_out})

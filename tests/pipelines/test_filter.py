@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from mvcap import plugins, recipes
 from mvcap.config import Config, FilterConfig
@@ -281,6 +282,22 @@ def test_own_models_get_categories_by_their_views(own: Config, tmp_path: Path):
     objects = Store(tmp_path / "out").read_objects()
     assert {item.category for item in objects} <= {"chair", "table", "lamp"}
     assert all(item.similarity is not None and -1 <= item.similarity <= 1 for item in objects)
+
+
+def test_pictures_beside_the_models_are_left_as_they_are_listed(own: Config, tmp_path: Path):
+    (tmp_path / "photos" / "stool").mkdir(parents=True)
+    Image.new("RGB", (32, 32), (9, 90, 200)).save(tmp_path / "photos" / "stool" / "p.png")
+    photos = {"source": "images", "options": {"path": str(tmp_path / "photos")}}
+    settings = own.model_dump(mode="json")
+    config = recipes.build_config(
+        settings | {"sources": [*settings["sources"], photos]}, plugins.options_model, captions=False
+    )
+    assert built(config, tmp_path / "out").done == 4
+    categories = {item.record.source: item.category for item in Store(tmp_path / "out").read_objects()}
+    assert categories["images"] == "stool"
+    alone = recipes.build_config(settings | {"sources": [photos]}, plugins.options_model, captions=False)
+    with pytest.raises(UsageError, match="the sources give pictures only"):
+        built(alone, tmp_path / "other")
 
 
 def test_embedded_chunks_are_not_embedded_again(own: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
