@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-from mvcap import cli
+from mvcap.cli import building
 from mvcap.records import Rejected
 from pipelines.build_all import Request
 from pipelines.finish import Outcome
@@ -179,7 +179,7 @@ def test_a_failure_is_told_by_the_line_that_says_most(
     outcome = Outcome(1, 0, 0, 0, (failure,), untrained_captions=False, complete=False)
     monkeypatch.setattr("pipelines.build_all.build", lambda *_: outcome)
     with pytest.raises(typer.Exit):
-        cli._build(fake_config(models("a")), Request(tmp_path / "out"), "local", None)
+        building._build(fake_config(models("a")), Request(tmp_path / "out"), "local", None)
     failed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: chair")]
     assert len(failed) == 1
     assert failed[0].endswith(told)

@@ -1,0 +1,83 @@
+"""The commands that look at what is there: `status`, `verify`, `export`, `doctor`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mvcap.cli.app import app
+from mvcap.cli.options import AsJson, Settings, path_of, say
+
+
+@app.command()
+def status(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="The dataset.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a dataset is, and what failed.
+
+    Example: `mvcap status my_dataset --json`
+    """
+    from pipelines.status import dataset_status, describe
+
+    state = dataset_status(dataset)
+    print(json.dumps(state, indent=1) if as_json else describe(state))
+
+
+@app.command()
+def verify(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="The dataset.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every byte of a dataset. Broken shards are set aside, and the next run makes them anew.
+
+    Example: `mvcap verify my_dataset`
+    """
+    from mvcap.verify import verify_dataset
+
+    problems = verify_dataset(dataset, mark=not dry_run)
+    if as_json:
+        print(
+            json.dumps([{"file": problem.file, "message": problem.message} for problem in problems], indent=1)
+        )
+    else:
+        for problem in problems:
+            print(f"{problem.file}: {problem.message}")
+    say(f"{len(problems)} problems" if problems else f"{dataset} is whole")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def export(
+    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="A finished dataset.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", parser=path_of, help="A new folder.")],
+    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="The layout: mvcap-json.")],
+    settings: Settings = None,
+) -> None:
+    """Write a dataset in another layout. `mvcap-json` is the one in which MVCap was published.
+
+    Example: `mvcap export my_dataset --format mvcap-json --out my_mvcap --set split=train`
+    """
+    from pipelines.exporting import export_dataset
+
+    views = export_dataset(dataset, format_name, out, settings or [])
+    say(f"wrote {views} views to {out}")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: Python, Blender, Ray, memory, disk; each finding with its remedy.
+
+    Example: `mvcap doctor`
+    """
+    from pipelines.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([finding.to_json() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(finding)
+    raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
