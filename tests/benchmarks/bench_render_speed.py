@@ -7,7 +7,7 @@
 For each object in turn: the baseline in a process of its own; each preset in a process of its own too, of
 which one start and set-up is shared by `RECYCLED` objects in a real run and charged here by that share. All
 are bound to one core. The likeness of a way is that of its first views to 384 samples without a denoiser,
-under its own light and filter: SSIM (Gaussian, sigma 1.5) and PSNR on white.
+of its own, under its own light and filter: SSIM (Gaussian, sigma 1.5) and PSNR on white.
 """
 
 import json
@@ -52,8 +52,7 @@ JUDGED_VIEWS = 2
 REFERENCE_SAMPLES = 384
 WHITE = np.full(3, 255, np.uint8)
 BASELINE = Path(__file__).with_name("objaverse_way.py")
-BASELINE_SAMPLING = replace(PRESETS["reference"], filter_width_px=0.01, transparent_bounces=3)
-"""What the baseline samples: its pictures are held against the same with more samples."""
+BASELINE_SAMPLES = 32
 MEASURED = {name: PRESETS[name] for name in ("physical", "fast")}
 ONE_RAY = Sampling(efforts=(Effort(1),), denoiser_quality=None)
 """For where the cameras stand."""
@@ -115,9 +114,14 @@ def start_alone() -> None:
         renderer.versions()
 
 
-def baseline(job: RenderJob, poses: list[tuple[float, ...]], folder: Path) -> None:
+def baseline(
+    job: RenderJob, poses: list[tuple[float, ...]], folder: Path, samples: int = BASELINE_SAMPLES
+) -> None:
+    """Render in the way of objaverse-rendering; with another number of samples, without a denoiser."""
     light = job.scene.light
+    folder.mkdir()
     content = {
+        **{"samples": samples, "denoised": samples == BASELINE_SAMPLES},
         **{"asset": job.asset, "resolution": RESOLUTION, "lens_mm": 35.0, "sensor_mm": 32.0, "poses": poses},
         **{"lamps": [asdict(lamp) for lamp in light.lamps], "ambient": light.ambient, "folder": str(folder)},
     }
@@ -157,8 +161,12 @@ def decibels(error: NDArray[np.float64]) -> float:
     return float(10 * np.log10(255**2 / max(error.mean(), 1e-6)))
 
 
-def likenesses(pictures: list[NDArray[np.uint8]], truth: list[RenderedView]) -> list[Likeness]:
-    return [Likeness.of(rgba, true.rgba) for rgba, true in zip(pictures, truth, strict=False)]
+def likenesses(pictures: list[NDArray[np.uint8]], truth: list[NDArray[np.uint8]]) -> list[Likeness]:
+    return [Likeness.of(rgba, true) for rgba, true in zip(pictures, truth, strict=False)]
+
+
+def pictures_in(folder: Path) -> list[NDArray[np.uint8]]:
+    return [read(path) for path in sorted(folder.glob("*.png"))]
 
 
 def summary(judged: list[Likeness]) -> str:
@@ -193,17 +201,19 @@ def test_presets_against_the_way_of_objaverse_rendering(tmp_path, capsys):
         print(f"\n{VIEWS} views at {RESOLUTION} px: CPU-ms for each view, ratio, worst SSIM")
         for item in chosen(tmp_path):
             folder = tmp_path / item.uid
-            folder.mkdir()
             poses = [picture.camera.camera_to_world for picture in render(make_job(item, ONE_RAY, VIEWS))]
             for name, sampling in MEASURED.items():
                 pictures, seconds = measure(item, sampling, start)
                 spent[name].append(seconds)
-                truth = render(make_job(item, undenoised(sampling), JUDGED_VIEWS))
-                judged[name] += likenesses([picture.rgba for picture in pictures], truth)
+                best = render(make_job(item, undenoised(sampling), JUDGED_VIEWS))
+                judged[name] += likenesses(
+                    [picture.rgba for picture in pictures], [picture.rgba for picture in best]
+                )
             job = make_job(item, PRESETS["reference"], VIEWS)
             spent["baseline"].append(cpu_seconds(partial(baseline, job, poses, folder)))
-            truth = render(make_job(item, undenoised(BASELINE_SAMPLING), JUDGED_VIEWS))
-            judged["baseline"] += likenesses([read(path) for path in sorted(folder.glob("*.png"))], truth)
+            truth = folder.with_name(f"{item.uid}-truth")
+            baseline(job, poses[:JUDGED_VIEWS], truth, REFERENCE_SAMPLES)
+            judged["baseline"] += likenesses(pictures_in(folder), pictures_in(truth))
             print(line(item, spent, judged), flush=True)
         for way in ways:
             print(f"{way}: {summary(judged[way])}")

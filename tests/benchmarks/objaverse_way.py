@@ -2,8 +2,8 @@
 
 A process for each object: Cycles on the CPU, 32 samples, the denoiser's defaults, the full frame, a call of
 `render` for each view, PNG files. Poses, lights and normalisation are the job's own, so that only the way of
-rendering differs. Reads a job as JSON: asset, rotation, resolution, lens_mm, sensor_mm, poses, lamps,
-ambient, folder.
+rendering differs; and the alpha of textures counts, so that it draws the same objects. Reads a job as JSON:
+asset, resolution, lens_mm, sensor_mm, poses, lamps, ambient, samples, denoised, folder.
 """
 
 import json
@@ -19,9 +19,9 @@ bpy.ops.wm.read_factory_settings(use_empty=True)
 scene = bpy.context.scene
 scene.render.engine = "CYCLES"
 scene.cycles.device = "CPU"
-scene.cycles.samples = 32
+scene.cycles.samples = job["samples"]
 scene.cycles.use_adaptive_sampling = False
-scene.cycles.use_denoising = True
+scene.cycles.use_denoising = job["denoised"]
 scene.cycles.diffuse_bounces = scene.cycles.glossy_bounces = 1
 scene.cycles.transparent_max_bounces = scene.cycles.transmission_bounces = 3
 scene.cycles.filter_width = 0.01
@@ -43,6 +43,12 @@ for lamp in job["lamps"]:
     scene.collection.objects.link(sun)
 
 bpy.ops.wm.obj_import(filepath=job["asset"])
+for material in bpy.data.materials:
+    for node in material.node_tree.nodes if material.use_nodes else ():
+        if node.type == "BSDF_PRINCIPLED" and node.inputs["Base Color"].links:
+            texture = node.inputs["Base Color"].links[0].from_node
+            if texture.type == "TEX_IMAGE" and texture.image.channels == 4:
+                material.node_tree.links.new(texture.outputs["Alpha"], node.inputs["Alpha"])
 root = bpy.data.objects.new("root", None)
 scene.collection.objects.link(root)
 for item in [item for item in scene.objects if item.type == "MESH"]:
