@@ -13,7 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 
 from mvcap.records import CameraLaw, ExtraName
 
@@ -22,6 +30,9 @@ OPERATIONAL = "operational"
 
 TRAINING = "train"
 """The split that models learn from: what must not be learnt is kept out of the split of this name."""
+
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+"""A path that workers read, which have working directories of their own."""
 
 HEX_COLOUR = r"^#[0-9a-fA-F]{6}$"
 
@@ -295,5 +306,13 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Map each setting that differs to its (old, new) values; a missing one counts as None."""
-    return {key: (old.get(key), new.get(key)) for key in {*old, *new} if old.get(key) != new.get(key)}
+    """Map each setting that differs to its (old, new) values; a missing one counts as None.
+
+    A list that was read from JSON is the same as a tuple.
+    """
+    changed = {key for key in {*old, *new} if _as_json(old.get(key)) != _as_json(new.get(key))}
+    return {key: (old.get(key), new.get(key)) for key in changed}
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

@@ -17,14 +17,13 @@ def learnable_uids(dataset: Path, *, lookalikes: bool = True) -> set[str]:
     Raises:
         OutputError: the folder holds no finished dataset.
     """
-    columns = ["uid", "split", "duplicate_of", "duplicate_split"]
     try:
-        rows = pq.read_table(dataset / "objects.parquet", columns=columns).to_pylist()
+        rows = pq.read_table(dataset / "objects.parquet").to_pylist()
     except FileNotFoundError as error:
         raise OutputError(f"{dataset} is not a finished dataset: it has no objects.parquet") from error
-    return {
+    return {  # a dataset of schema 3 has no columns of duplicates
         row["uid"]
         for row in rows
         if row["split"] == TRAINING
-        and (row["duplicate_of"] is None or (lookalikes and row["duplicate_split"] == TRAINING))
+        and (row.get("duplicate_of") is None or (lookalikes and row["duplicate_split"] == TRAINING))
     }

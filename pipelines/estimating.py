@@ -140,10 +140,10 @@ def _bytes(
         None if render.image.format != "jpeg" else rates.bytes_per_view(render.preset, render.resolution)
     )
     each = own or measured
-    sizes = {
-        count.source: (count.views or 0) * each if count.rendered and each else count.picture_bytes
+    sizes = [
+        (count.source, (count.views or 0) * each if count.rendered and each else count.picture_bytes)
         for count in sources
-    }
-    known = [size for size in sizes.values() if size is not None]
-    unknown = tuple(name for name, size in sizes.items() if size is None)
+    ]
+    known = [size for _, size in sizes if size is not None]
+    unknown = tuple(name for name, size in sizes if size is None)
     return (sum(known) if known else None), unknown

@@ -43,7 +43,8 @@ def find_named(entries: Sequence[str], objects: Iterable[SelectedObject]) -> Nam
     known: set[str] = set()
     for item in objects:
         asset = Path(item.record.asset)
-        names = (item.uid, item.record.source_id, *map(str, (asset, *asset.parents)))
+        listed = asset.parent / item.record.source_id  # the folder of an object whose asset is a list of many
+        names = (item.uid, item.record.source_id, *map(str, (asset, *asset.parents, listed)))
         if named_by := {entry_of[name] for name in names if name in entry_of}:
             found.add(item.uid)
             known |= named_by

@@ -32,6 +32,8 @@ def filter_to_files(config: Config, out: Path, runner: Runner, say: Say) -> dict
     section = config.filter or FilterConfig()
     if section.embeddings != "openshape":
         raise UsageError("`mvcap filter` reads embeddings; clip_views are a stage of `mvcap build-all`")
+    if out.suffix != ".parquet" or out.is_dir():
+        raise UsageError(f"--out={out} must be a Parquet file, such as chosen.parquet")
     require_writable(out.parent)
     inputs = filter_inputs.describe_inputs(section, filter_inputs.find_categories(config, section))
     return _survivors(FilterFiles(out).write(filter_objects(config, section, runner, say), inputs))
@@ -47,6 +49,7 @@ def list_clear_objects(config: Config, store: Store, runner: Runner, say: Say) -
     section = config.filter
     assert section is not None
     if section.embeddings == "openshape":
+        _with_selection(config, store.root)  # refuses sources that it cannot serve before any work
         kept = _filtered_once(config, section, store, runner, say)
         return list_objects(_with_selection(config, kept.selected))
     listing = list_objects(config)

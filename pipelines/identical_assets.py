@@ -6,9 +6,11 @@ object that is yet to be downloaded, has no twins: its renders may still show th
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from mvcap.files import sha256_of
+from mvcap.sources.folder import MODEL_SUFFIXES
 
 
 def find_twins(
@@ -33,7 +35,7 @@ def find_twins(
     digests = dict(known)
     for uid, size in sizes.items():
         alike = shared[size] > 1 or (everything and uid in new)
-        if uid not in digests and alike and (digest := _digest(files[uid])):
+        if uid not in digests and alike and (digest := _digest(files[uid], size)):
             digests[uid] = digest
     wanted = {digest for uid, digest in digests.items() if uid in new}
     counted = Counter(digests.values())
@@ -41,9 +43,16 @@ def find_twins(
 
 
 def _own_files(assets: Mapping[str, Path]) -> dict[str, Path]:
-    """Leave out files that hold several objects: such a file says nothing of any one of them."""
+    """Leave out archives that hold several objects: such a file says nothing of any one of them.
+
+    A model file that several sources list is one object, by whatever names.
+    """
     holders = Counter(assets.values())
-    return {uid: path for uid, path in assets.items() if holders[path] == 1}
+    return {
+        uid: path
+        for uid, path in assets.items()
+        if holders[path] == 1 or path.suffix.lower() in MODEL_SUFFIXES
+    }
 
 
 def _size(path: Path) -> int | None:
@@ -53,7 +62,9 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _digest(path: Path) -> str | None:
+@cache
+def _digest(path: Path, size: int) -> str | None:
+    """Hash a file of this size, once for each run, which plans twice."""
     try:
         return sha256_of(path)
     except OSError:

@@ -60,19 +60,20 @@ class ShardWorker:
         outputs = _observed(self._worker(self._inputs(shard)), rejected, assets, progress)
         with self._store.stage_file(self.stage.name, shard) as temporary:
             rows = self._write(outputs, shard, temporary)
-            self._store.commit(
-                self.stage.name,
-                shard,
-                temporary if rows else None,
-                generation=generation,
-                settings=self.stage.settings,
-                rows=sum(rows.values()),
-                views=rows,
-                rejected=tuple(rejected),
-                assets=assets,
-                made_by=dict(self._worker.made_by),
-                seconds=round(time.monotonic() - started, 3),
-            )
+            file = temporary if rows else None
+            facts: dict[str, Any] = {
+                "settings": self.stage.settings,
+                "rows": sum(rows.values()),
+                "views": rows,
+                "rejected": tuple(rejected),
+                "assets": assets,
+                "made_by": dict(self._worker.made_by),
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            counts = self._store.commit(self.stage.name, shard, file, generation=generation, **facts)
+            if counts.uncaptioned and counts.settings != self.stage.settings:
+                # Another slice labelled duplicates among the rows that had no captions yet.
+                self._store.commit(self.stage.name, shard, file, **facts)
         if self.stage.name == CAPTION:
             self._after_captions(shard, any(item.stage == CAPTION for item in rejected))
         busy_after = self._worker.busy_s

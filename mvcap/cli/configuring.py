@@ -40,6 +40,7 @@ def configure_pictures(recipe: str | None, folder: Path, overrides: list[str] | 
     from mvcap.recipes import read_recipe
 
     settings = read_recipe(recipe) if recipe else {}
+    settings.pop("filter", None)  # it chooses 3D objects
     plan = {"objects_per_shard": PICTURES_PER_SHARD, "splits": {"train": 1.0}} | settings.get("plan", {})
     sources = [{"source": "images", "options": {"path": str(folder)}}]
     return configure(None, None, overrides, base=settings | {"plan": plan, "sources": sources})

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from mvcap.config import OPERATIONAL
+from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, NO_POSES, TOO_FEW_VIEWS, AssetFolderError
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
@@ -54,7 +54,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Annotated[Path, OPERATIONAL]
+    path: Annotated[AbsolutePath, OPERATIONAL]
     min_views: int = Field(30, ge=1)
     """Valid frames that a sequence must have."""
     views: int | None = Field(None, ge=1)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from mvcap.config import OPERATIONAL
+from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, TOO_BIG
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
@@ -51,8 +51,8 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Annotated[Path, OPERATIONAL]
-    categories: Annotated[Path | None, OPERATIONAL] = None
+    path: Annotated[AbsolutePath, OPERATIONAL]
+    categories: Annotated[AbsolutePath | None, OPERATIONAL] = None
     """A table of `object`, its path below the folder, and `category`; see the module for what else counts."""
     license: Annotated[str | None, OPERATIONAL] = None
 

@@ -23,7 +23,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from mvcap.config import OPERATIONAL
+from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, AssetFolderError
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
@@ -50,9 +50,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Annotated[Path, OPERATIONAL]
+    path: Annotated[AbsolutePath, OPERATIONAL]
     """The folder that holds the wnids' folders, such as `ILSVRC/Data/CLS-LOC/train`, or the tars."""
-    names: Annotated[Path | None, OPERATIONAL] = None
+    names: Annotated[AbsolutePath | None, OPERATIONAL] = None
     """A file of `wnid name` lines; open_clip's names where null."""
     license: Annotated[str, OPERATIONAL] = LICENSE
 

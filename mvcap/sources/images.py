@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
 
-from mvcap.config import OPERATIONAL
+from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, AssetFolderError
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
@@ -31,7 +31,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Annotated[Path, OPERATIONAL]
+    path: Annotated[AbsolutePath, OPERATIONAL]
     license: Annotated[str | None, OPERATIONAL] = None
     """Licence of every picture that has none of its own in the table."""
 

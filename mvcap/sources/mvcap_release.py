@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from mvcap.config import OPERATIONAL
+from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, AssetFolderError
 from mvcap.pictures import Content, FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
@@ -25,6 +25,7 @@ from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import Archive, EntryContent, plain_parts
 from mvcap.sources._folders import is_utf8, readable_folder
 from mvcap.sources._json import iterate_list
+from mvcap.sources._renders import Unusable
 from mvcap.sources._tables import read_categories
 
 SOURCE = "mvcap_release"
@@ -39,9 +40,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Annotated[Path, OPERATIONAL]
+    path: Annotated[AbsolutePath, OPERATIONAL]
     """The folder that holds `metadata.json`."""
-    categories: Annotated[Path | None, OPERATIONAL] = None
+    categories: Annotated[AbsolutePath | None, OPERATIONAL] = None
     """A table of `uid` and `category`, or Objaverse's `lvis-annotations.json.gz`; where null,
     `objects.parquet`."""
     license: Annotated[str | None, OPERATIONAL] = None
@@ -123,6 +124,8 @@ class _Release:
     zips: list[Path]
     archives: list[tuple[Archive, dict[str, str]]] = field(default_factory=list)
     """Opened with the first picture that is in no folder; with its names by their last two parts."""
+    damaged: list[str] = field(default_factory=list)
+    """What is wrong with zips that cannot be opened."""
 
     @classmethod
     def open(cls, path: Path) -> "_Release":
@@ -147,14 +150,22 @@ class _Release:
         """Return a picture's bytes, from its folder or else from a zip; None where it is in neither."""
         if (path := self.root.joinpath(*name.split("/"))).is_file():
             return FileContent(path)
-        if self.zips and not self.archives:
-            for zip_path in self.zips:
-                archive = Archive(zip_path)
-                self.archives.append((archive, {_tail(entry): entry for entry in archive}))
+        if not self.archives and not self.damaged:
+            self._open_archives()
         for archive, entries in self.archives:
             if entry := entries.get(_tail(name)):
                 return EntryContent(archive, entry)
+        if self.damaged:
+            return Unusable(BAD_ASSET, f"{name!r} is in no folder and no readable zip; {self.damaged[0]}")
         return None
+
+    def _open_archives(self) -> None:
+        for zip_path in self.zips:
+            try:
+                archive = Archive(zip_path)
+                self.archives.append((archive, {_tail(entry): entry for entry in archive}))
+            except UnusableInputError as error:
+                self.damaged.append(str(error))
 
 
 def _tail(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mvcap.config import OPERATIONAL
+from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET
 from mvcap.pictures import Content, FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
@@ -39,9 +39,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Annotated[Path, OPERATIONAL]
+    path: Annotated[AbsolutePath, OPERATIONAL]
     """The folder that holds the objects' own folders or zips."""
-    categories: Annotated[Path, OPERATIONAL]
+    categories: Annotated[AbsolutePath, OPERATIONAL]
     """A table of `uid` (or `source_id`, as `mvcap filter` writes) and `category`, CSV or Parquet, or
     Objaverse's `lvis-annotations.json.gz`."""
     usual_views: Annotated[int, OPERATIONAL, Field(ge=1)] = 12

@@ -38,7 +38,7 @@ def doubled_faces(
     equal = np.flatnonzero(np.diff(sums[order]) == 0)
     suspects = np.unique(np.concatenate([order[equal], order[equal + 1]]))
     ends = np.append(starts[1:], len(corners))
-    size = float(np.ptp(vertices, axis=0).max()) or 1.0
+    size = float(np.ptp(vertices[corners], axis=0).max()) or 1.0  # a stray vertex has no say
     many = np.flatnonzero(ends - starts > QUADRANGLE)
     seen: set[tuple[int, bytes]] = set()
     doubled = set()

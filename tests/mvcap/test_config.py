@@ -146,3 +146,7 @@ def test_own_names_have_a_say_only_where_objects_have_any():
     Config.model_validate({"filter": {"agreement": "required"}})
     with pytest.raises(ValidationError, match="agreement needs embeddings: openshape"):
         Config.model_validate({"filter": {"agreement": "required", "embeddings": "clip_views"}})
+
+
+def test_a_list_read_from_json_is_no_change_of_a_tuple():
+    assert difference({"a": [1, [2]], "b": 1}, {"a": (1, (2,)), "b": 2}) == {"b": (1, 2)}

@@ -6,12 +6,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from mvcap.commits import CAPTION
+from mvcap.config import settings_hash
 from mvcap.errors import OutputError
 from mvcap.learnable import learnable_uids
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
+from pipelines.captioning import caption_settings, caption_stage
+from pipelines.duplicates import Duplicates, label_duplicates
 from pipelines.runners.local import LocalRunner
+from pipelines.shards import ShardWorker
 
 NAMES = tuple(f"chairs/{letter}" for letter in "abcdefgh")
 TWO_SPLITS = {"plan__splits": "{train: 0.5, test: 0.5}"}
@@ -179,3 +183,26 @@ def test_imported_pictures_are_not_looked_at_and_the_card_says_so(pictures, fake
 def test_what_is_no_finished_dataset_has_nothing_to_learn_from(tmp_path):
     with pytest.raises(OutputError, match="not a finished dataset"):
         learnable_uids(tmp_path)
+
+
+def test_captions_survive_labels_that_another_slice_commits_meanwhile(models, alike, tmp_path):
+    out, config = tmp_path / "out", alike(models(*NAMES))
+    run(config, out, caption=False)
+    store = Store(out)
+    plan, nothing = store.require_plan(), Duplicates({}, {}, looked=True)
+    stage = caption_stage(config, settings_hash(caption_settings(config)))
+    with ShardWorker(stage, out, drop_views=False) as worker:
+        worker.run(0, lambda _: label_duplicates(store, plan, nothing))  # a generation between start and end
+    assert all(row["caption"] for row in table(out / "data" / plan.shards[0].file_name))
+    run(config, out)
+    assert len(labels(out)) == 3
+    assert verify_dataset(out, mark=False) == []
+
+
+def test_a_dataset_from_before_there_were_duplicates_may_be_learnt_from(models, alike, tmp_path):
+    out = tmp_path / "out"
+    run(alike(models(*NAMES), **TWO_SPLITS), out)
+    objects = pq.read_table(out / "objects.parquet")
+    pq.write_table(objects.drop_columns(["duplicate_of", "duplicate_split"]), out / "objects.parquet")
+    learnt = {row["uid"] for row in objects.to_pylist() if row["split"] == "train"}
+    assert learnable_uids(out) == learnt

@@ -119,6 +119,23 @@ def test_a_list_of_categories_is_cleaned_and_picks_vectors(files: dict[str, str]
     assert summary["repeated_categories"] == 1
 
 
+@pytest.mark.parametrize("name", ["chosen.json", "objaverse.pt", "."])
+def test_nothing_but_a_parquet_file_is_written(files: dict[str, str], tmp_path: Path, name: str):
+    before = (tmp_path / "objaverse.pt").read_bytes()
+    with pytest.raises(UsageError, match="must be a Parquet file"):
+        run(configured(files), tmp_path / name)
+    assert (tmp_path / "objaverse.pt").read_bytes() == before
+
+
+def test_sources_that_embeddings_of_objaverse_cannot_serve_are_refused_before_any_work(
+    files: dict[str, str], models, tmp_path: Path
+):
+    source = {"source": "folder", "options": {"path": str(models("a"))}}
+    config = configured({**files, "file": str(tmp_path / "absent.pt")}, sources=[source])
+    with pytest.raises(UsageError, match="needs the source objaverse"):
+        build(config, Request(tmp_path / "out"), LocalRunner(), lambda _: None)
+
+
 @pytest.mark.parametrize("content", ["chair\n???\n", ""])
 def test_a_list_without_words_is_refused(files: dict[str, str], tmp_path: Path, content: str):
     (tmp_path / "list.txt").write_text(content)

@@ -11,6 +11,7 @@ import pytest
 from mvcap.config import PlanConfig
 from mvcap.errors import CorruptDatasetError, UsageError
 from mvcap.files import sha256_of
+from mvcap.records import ObjectRecord, SelectedObject
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines import identical_assets
@@ -206,3 +207,22 @@ def test_the_record_of_twins_is_plain_json_and_survives_its_file(models, fake_co
     twins = json.loads((out / "_mvcap/leaks.json").read_text())["twins"]
     assert {uid.split("-")[2] for uid in twins} == {"a", "c"}
     assert Store(out).read_leaks().twin_groups == 1
+
+
+def test_a_file_that_two_sources_list_lands_in_one_split(models, fake_config, tmp_path):
+    folder = models(*NAMES)
+    listed = (f"{{source: folder, options: {{path: {path}}}}}" for path in (folder, folder / "cups"))
+    both = f"[{', '.join(listed)}]"
+    run(fake_config(folder, sources=both, plan__splits=SPLITS), tmp_path / "out")
+    split = split_of_each(tmp_path / "out")
+    assert len(split) == len(NAMES) + 8
+    assert all(split[f"cups/{letter}.obj"] == split[f"{letter}.obj"] for letter in "abcdefgh")
+
+
+def test_an_object_of_a_list_of_many_is_named_by_its_folder(tmp_path: Path):
+    record = ObjectRecord(
+        "u", "mvcap_release", "views/c1", "c1", str(tmp_path / "metadata.json"), None, None, None
+    )
+    listed = [SelectedObject(record, "cup")]
+    for entry in ("views/c1", str(tmp_path / "views" / "c1")):
+        assert find_named([entry], listed).uids == {"u"}

@@ -17,7 +17,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mvcap.config import OPERATIONAL
+from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET
 from mvcap.pictures import FindPictures
 from mvcap.plan import make_uid
@@ -40,8 +40,8 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Annotated[Path, OPERATIONAL]
-    names: Annotated[Path | None, OPERATIONAL] = None
+    path: Annotated[AbsolutePath, OPERATIONAL]
+    names: Annotated[AbsolutePath | None, OPERATIONAL] = None
     """`mvimgnet_category.txt` or `mvimgnet2_category.json`; where null, in the folder or beside it."""
     min_views: int = Field(30, ge=1)
     """Valid frames that a scene must have, as in MVCap."""
@@ -50,7 +50,7 @@ class Options(BaseModel):
     spread: Spread = "direction"
     masks: bool = False
     """Store masks, where there are any, and how much of each frame the object covers."""
-    mask_path: Annotated[Path | None, OPERATIONAL] = None
+    mask_path: Annotated[AbsolutePath | None, OPERATIONAL] = None
     """The tree of masks of version 1; inside the scenes, as in version 2, where null."""
     license: Annotated[str, OPERATIONAL] = LICENSE
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mvcap.errors import AssetFolderError
+from mvcap.pictures import UnusableInputError
 from mvcap.plan import make_uid
 from mvcap.records import Rejected, SelectedObject
 from mvcap.sources.mvcap_release import Options, expected_views, list_objects, open_pictures, read_captions
@@ -115,3 +116,17 @@ def test_published_captions_can_be_compared_with_ours(write):
         (make_uid("mvcap_release", "views/a"), 1, "a 1"),
         (make_uid("mvcap_release", "views/b"), 0, "b 0"),
     ]
+
+
+def test_a_damaged_zip_costs_no_picture_of_the_others_and_is_named_for_what_is_nowhere(write):
+    options = write([entry("a", 0, 0), entry("b", 1, 0)])
+    with zipfile.ZipFile(options.path / "z.zip", "w") as archive:
+        archive.writestr("a/000.png", "a0")
+    (options.path / "damaged.zip").write_bytes(b"PK no more")
+    objects, _ = listed(options)
+    find = open_pictures(options)
+    for _ in range(2):  # whichever object is asked for first
+        [missing], [present] = find(objects["views/b"]), find(objects["views/a"])
+        assert present.content.read() == b"a0"
+        with pytest.raises(UnusableInputError, match=r"no readable zip; .*damaged\.zip"):
+            missing.content.read()

@@ -49,5 +49,12 @@ def test_sheets_that_cross_in_the_same_box_are_no_doubles():
     assert found(np.concatenate([rise, rise]), [[0, 1, 2, 3, 4], [9, 8, 7, 6, 5]]) == [1]
 
 
+def test_a_stray_vertex_does_not_make_outlines_alike():
+    roof = np.array([[0.5, 1.5, 0], [1e6, 0, 0]], np.float32)
+    apart = roof[:1] + np.float32(7)
+    vertices = np.concatenate([SQUARE, roof, SQUARE + np.float32(7), apart])
+    assert found(vertices, [[0, 1, 2, 4, 3], [6, 7, 8, 10, 9]]) == []
+
+
 def test_nothing_has_no_doubles():
     assert doubled_faces(SQUARE, *[np.zeros(0, np.int32)] * 3).tolist() == []
