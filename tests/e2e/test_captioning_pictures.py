@@ -25,6 +25,7 @@ def captions(out: Path) -> dict[str, str]:
     return {row["source_id"]: row["caption"] for rows in tables for row in rows}
 
 
+@pytest.mark.slow
 def test_tasks_of_a_slurm_array_are_slices_and_an_explicit_one_wins(mvcap, photos, tmp_path):
     arguments = ("caption", "--images", photos, "--out", tmp_path / "out", *FAKE)
     arguments += ("--set", "plan.objects_per_shard=8")

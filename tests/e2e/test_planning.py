@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FAKE = ("--set", "render.backend=fake", "--set", "captions.backend=fake", "--set", "render.views=3")
 UNREACHABLE = {"HF_ENDPOINT": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
 

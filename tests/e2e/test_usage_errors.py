@@ -6,6 +6,8 @@ import pytest
 
 from mvcap import __version__
 
+pytestmark = pytest.mark.slow
+
 FAST = ("--runner", "local", "--set", "captions.backend=fake", "--set", "render.backend=fake")
 
 

@@ -283,6 +283,7 @@ build(config, Request(Path(sys.argv[2])), LocalRunner(), lambda _: None)
 """
 
 
+@pytest.mark.slow
 def test_a_build_killed_at_any_time_ends_like_an_undisturbed_one(models, fake_config, tmp_path):
     folder = models(*(f"things/{index:02d}" for index in range(12)))
     settings = fake_config(folder, render__options__view_seconds=0.02).model_dump(mode="json")
