@@ -1,4 +1,7 @@
-"""Bytes that are either wholly on disk or not there: temporary name, fsync, rename, fsync the folder."""
+"""Every byte of a dataset goes through here: wholly on disk or not there.
+
+Writing is temporary name, fsync, rename, fsync the folder.
+"""
 
 import errno
 import hashlib
@@ -7,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +23,69 @@ TEMPORARY = ".attempt-"
 def temporary_name(path: Path) -> Path:
     """Return a name beside `path` that no other attempt uses."""
     return path.with_name(f"{TEMPORARY}{uuid4().hex[:12]}-{path.name}")
+
+
+def probe(folder: Path) -> None:
+    """Make sure that a folder exists, or can be made, and takes files; nothing is left in it.
+
+    Raises:
+        OSError: it does not.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=folder, prefix=TEMPORARY):
+        pass
+
+
+def exists(path: Path) -> bool:
+    return path.exists()
+
+
+def size(path: Path) -> int | None:
+    """Return a file's bytes, or None where there is no such file."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return path.read_bytes()
+
+
+def list_files(folder: Path) -> list[Path]:
+    """List all files in a folder and below, sorted; none where there is no such folder."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def delete(path: Path) -> None:
+    """Remove a file; nothing happens where there is none."""
+    path.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file another name, durably, replacing what has that name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+    sync(target.parent)
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """Give a local path to fill; `publish` then makes it `path`, and without it nothing is left."""
+    with disk_full_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+
+
+def publish(scratch_file: Path, path: Path) -> None:
+    """Make what was filled under `scratch` durable at its place."""
+    assert scratch_file == path, f"{scratch_file} is not the scratch file of {path}"
+    sync(scratch_file)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from mvcap.config import TRAINING
 from mvcap.errors import OutputError
+from mvcap.tables import read_table
 
 
 def learnable_uids(dataset: Path, *, lookalikes: bool = True) -> set[str]:
@@ -18,7 +17,7 @@ def learnable_uids(dataset: Path, *, lookalikes: bool = True) -> set[str]:
         OutputError: the folder holds no finished dataset.
     """
     try:
-        rows = pq.read_table(dataset / "objects.parquet").to_pylist()
+        rows = read_table(dataset / "objects.parquet").to_pylist()
     except FileNotFoundError as error:
         raise OutputError(f"{dataset} is not a finished dataset: it has no objects.parquet") from error
     return {  # a dataset of schema 3 has no columns of duplicates

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from mvcap import files, schema
@@ -26,7 +25,7 @@ from mvcap.leaks import Leaks
 from mvcap.locks import waiting_lock
 from mvcap.plan import Plan, Shard
 from mvcap.records import Rejected, SelectedObject
-from mvcap.tables import TableWriter
+from mvcap.tables import TableWriter, open_table, read_table
 
 INTERNAL = "_mvcap"
 
@@ -105,10 +104,10 @@ class Store:
             CorruptDatasetError: the plan is damaged.
         """
         path = self.internal / "plan.json"
-        if not path.exists():
+        if not files.exists(path):
             return None
         try:
-            return Plan.from_json(json.loads(path.read_bytes()))
+            return Plan.from_json(json.loads(files.read_bytes(path)))
         except ValueError as error:
             raise CorruptDatasetError(f"{path} is damaged: {error}") from error
 
@@ -149,10 +148,10 @@ class Store:
             CorruptDatasetError: the list is damaged.
         """
         path = self.listing_failures_path
-        if not path.exists():
+        if not files.exists(path):
             return []
         with _damage_explained(path, PLAN_REMEDY):
-            return [Rejected(**entry) for entry in json.loads(path.read_bytes())]
+            return [Rejected(**entry) for entry in json.loads(files.read_bytes(path))]
 
     def read_objects(self, shard: Shard | None = None) -> list[SelectedObject]:
         """Read the planned objects, of one shard or of all, in the plan's order.
@@ -161,13 +160,13 @@ class Store:
             CorruptDatasetError: they are damaged, or missing though there is a plan.
         """
         path = self.objects_path
-        if not path.exists():
+        if not files.exists(path):
             if self.read_plan():
                 raise CorruptDatasetError(f"{path} is missing; run the same build again with its sources")
             return []
         chosen = [("shard", "=", shard.index)] if shard else None
         with _damage_explained(path, PLAN_REMEDY):
-            rows = pq.read_table(path, filters=chosen, page_checksum_verification=True).to_pylist()
+            rows = read_table(path, filters=chosen).to_pylist()
             return [schema.planned_from_row(row) for row in rows]
 
     def read_leaks(self) -> Leaks:
@@ -176,10 +175,10 @@ class Store:
         Raises:
             CorruptDatasetError: the record is damaged.
         """
-        if not self.leaks_path.exists():
+        if not files.exists(self.leaks_path):
             return Leaks()
         with _damage_explained(self.leaks_path, PLAN_REMEDY):
-            return Leaks.from_json(json.loads(self.leaks_path.read_bytes()))
+            return Leaks.from_json(json.loads(files.read_bytes(self.leaks_path)))
 
     # configuration
 
@@ -189,10 +188,10 @@ class Store:
         Raises:
             CorruptDatasetError: it is damaged.
         """
-        if not self.config_path.exists():
+        if not files.exists(self.config_path):
             return None
         with _damage_explained(self.config_path, CONFIG_REMEDY):
-            content = yaml.safe_load(self.config_path.read_bytes())
+            content = yaml.safe_load(files.read_bytes(self.config_path))
             return {"config": dict(content["config"]), "stages": dict(content["stages"])}
 
     # settings
@@ -201,7 +200,7 @@ class Store:
         """Keep a stage's settings under their hash, and return it."""
         digest = settings_hash(settings)
         path = self.settings_path(stage, digest)
-        if not path.exists():
+        if not files.exists(path):
             files.write_json(path, dict(settings))
         return digest
 
@@ -212,10 +211,10 @@ class Store:
             CorruptDatasetError: what stands there is damaged, or other settings than the hash says.
         """
         path = self.settings_path(stage, digest)
-        if not path.exists():
+        if not files.exists(path):
             return {}
         with _damage_explained(path, SETTINGS_REMEDY):
-            settings = dict(json.loads(path.read_bytes()))
+            settings = dict(json.loads(files.read_bytes(path)))
             if settings_hash(settings) != digest:
                 raise ValueError("its content does not have the hash in its name")
             return settings
@@ -225,7 +224,7 @@ class Store:
     def read_commit(self, stage: StageName, index: int) -> Commit | None:
         """Read a commit record as it stands, whatever became of its file."""
         try:
-            return Commit.from_json(json.loads(self.commit_path(stage, index).read_bytes()))
+            return Commit.from_json(json.loads(files.read_bytes(self.commit_path(stage, index))))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
@@ -245,36 +244,33 @@ class Store:
             return commit
         self._roll_forward(commit, shard)
         path = self.target(stage, shard)
-        whole = path.exists() and path.stat().st_size == commit.bytes
+        whole = files.size(path) == commit.bytes
         return commit if whole and path == self.root / commit.file else None
 
     def _roll_forward(self, commit: Commit, shard: Shard) -> None:
         """Give a committed file its final name, unless another commit has replaced it meanwhile."""
         temporary = self.attempts / Path(commit.temporary or "").name
-        if commit.temporary is None or not temporary.exists():
+        if commit.temporary is None or not files.exists(temporary):
             return
         final = self.target(commit.stage, shard)
         with waiting_lock(self.internal / "commits" / f"{commit.stage}.lock"):
             current = self.read_commit(commit.stage, shard.index)
-            if current is None or current.temporary != commit.temporary or not temporary.exists():
+            if current is None or current.temporary != commit.temporary:
                 return
-            if temporary.stat().st_size == commit.bytes:
-                final.parent.mkdir(parents=True, exist_ok=True)
-                temporary.replace(final)
-                files.sync(final.parent)
+            if files.size(temporary) == commit.bytes:
+                files.move(temporary, final)
 
     @contextmanager
     def stage_file(self, stage: StageName, shard: Shard) -> Iterator[Path]:
         """Give a temporary path for a shard's file; on leaving, it is gone unless it was committed."""
         path = files.temporary_name(self.attempts / self.target(stage, shard).name)
         try:
-            with files.disk_full_explained(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                yield path
+            with files.scratch(path) as scratch:
+                yield scratch
         finally:
             commit = self.read_commit(stage, shard.index)
             if commit is None or commit.temporary != path.name:
-                path.unlink(missing_ok=True)
+                files.delete(path)
 
     def next_generation(self, stage: StageName, shard: Shard) -> int:
         """Return the generation that work begun now will commit."""
@@ -325,7 +321,7 @@ class Store:
     def _file_facts(self, stage: StageName, shard: Shard, temporary: Path | None) -> dict[str, Any]:
         if temporary is None:
             return {}
-        files.sync(temporary)
+        files.publish(temporary, self.attempts / temporary.name)
         return {
             "file": str(self.target(stage, shard).relative_to(self.root)),
             "temporary": temporary.name,
@@ -335,15 +331,14 @@ class Store:
 
     def clear_attempts(self) -> None:
         """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
-        for folder in (self.attempts, self.root, self.root / "report" / "sheets"):
-            for path in folder.glob(f"{files.TEMPORARY}*"):
-                path.unlink(missing_ok=True)
-        for path in self.views.glob("*.parquet"):
-            if not path.stem.isdecimal():
-                continue  # none of ours: `verify` lists it
-            commit = self.read_commit(RENDER, int(path.stem))
-            if commit and commit.dropped:
-                path.unlink()
+        ours = (self.attempts, self.root, self.root / "report" / "sheets")
+        for path in files.list_files(self.root):
+            if path.parent in ours and path.name.startswith(files.TEMPORARY):
+                files.delete(path)
+            if path.parent == self.views and path.suffix == ".parquet" and path.stem.isdecimal():
+                commit = self.read_commit(RENDER, int(path.stem))
+                if commit and commit.dropped:
+                    files.delete(path)
 
     def digest(self, plan: Plan) -> str:
         """Hash the plan and what is committed of it: all that cards, sheets and summaries depend on."""
@@ -365,7 +360,7 @@ class Store:
         files.write_json(
             self.commit_path(RENDER, shard.index), commit.to_json() | {"dropped": True, "temporary": None}
         )
-        self.target(RENDER, shard).unlink(missing_ok=True)
+        files.delete(self.target(RENDER, shard))
 
     # rows
 
@@ -377,7 +372,7 @@ class Store:
         holder = self.find_commit(CAPTION, shard) if render.dropped else render
         if holder is None or holder.file is None:
             return
-        with pq.ParquetFile(self.root / holder.file, page_checksum_verification=True) as file:
+        with open_table(self.root / holder.file) as file:
             schema.check_version(file.schema_arrow, holder.file)
             for group in range(file.num_row_groups):
                 yield file.read_row_group(group)

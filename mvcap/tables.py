@@ -1,6 +1,7 @@
 """Parquet files laid out for training: one row group for each object, images stored as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -48,9 +49,24 @@ class TableWriter:
         self._writer.close()
 
 
+@contextmanager
+def open_table(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; its pages are checked against their checksums as they are read."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield file
+
+
+def read_table(
+    path: Path, *, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
+) -> pa.Table:
+    """Read columns and rows of a Parquet file, as `pyarrow.parquet.read_table` does."""
+    return pq.read_table(path, columns=columns, filters=filters, page_checksum_verification=True)
+
+
 def filled_rows(path: Path, column: str) -> int:
     """Count the rows whose plain column is not null, from a file's footer alone."""
-    metadata = pq.read_metadata(path)
+    with open_table(path) as file:
+        metadata = file.metadata
     leaf = next(
         index for index in range(metadata.num_columns) if metadata.schema.column(index).path == column
     )

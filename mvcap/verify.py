@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mvcap import files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
@@ -22,6 +21,7 @@ from mvcap.errors import CorruptDatasetError, OutputError
 from mvcap.locks import dataset_lock
 from mvcap.plan import Plan, Shard
 from mvcap.storage import Store
+from mvcap.tables import open_table
 
 KNOWN_FILES = frozenset({"README.md", "objects.parquet", "failures.parquet", "caption_scores.parquet"})
 
@@ -90,9 +90,9 @@ def _damaged_records(store: Store, plan: Plan) -> Iterator[Problem]:
         (store.leaks_path, store.read_leaks),
         (store.config_path, store.read_config),
     ]
-    for path in sorted((store.internal / "settings").glob("*.json")):
+    for path in files.list_files(store.internal / "settings"):
         for stage in STAGES:
-            if path.name.startswith(f"{stage}-"):
+            if path.name.startswith(f"{stage}-") and path.suffix == ".json":
                 digest = path.stem.removeprefix(f"{stage}-")
                 readers.append((path, partial(store.settings, stage, digest)))
     damaged = set()
@@ -110,7 +110,7 @@ def _damaged_records(store: Store, plan: Plan) -> Iterator[Problem]:
     for shard in plan.shards:
         for stage in STAGES:
             path = store.commit_path(stage, shard.index)
-            if path.exists() and store.read_commit(stage, shard.index) is None:
+            if files.exists(path) and store.read_commit(stage, shard.index) is None:
                 what = "is damaged and proves nothing; the next run makes its shard anew"
                 yield Problem(str(path.relative_to(store.root)), what)
 
@@ -132,9 +132,9 @@ def _mixed_settings(store: Store, plan: Plan) -> Iterator[Problem]:
 def _flaw(store: Store, shard: Shard, commit: Commit) -> str | None:
     """Say what is wrong with a committed file, cheapest checks first."""
     path = store.root / (commit.file or "")
-    if not path.exists():
+    if (size := files.size(path)) is None:
         return "is missing"
-    if (size := path.stat().st_size) != commit.bytes:
+    if size != commit.bytes:
         return f"has {size} bytes; its commit says {commit.bytes}"
     if files.sha256_of(path) != commit.sha256:
         return "has another content than its commit's checksum"
@@ -145,7 +145,7 @@ def _flaw(store: Store, shard: Shard, commit: Commit) -> str | None:
 
 
 def _flaw_of_rows(path: Path, shard: Shard, commit: Commit) -> str | None:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with open_table(path) as file:
         schema.check_version(file.schema_arrow, path.name)
         keys = file.read(columns=["uid", "view_index"]).to_pylist()
     seen = {(row["uid"], row["view_index"]) for row in keys}
@@ -171,10 +171,10 @@ def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:
     Contact sheets are drawn with each shard, so they count only while the commits are those of the build.
     """
     marker = store.internal / "finished.json"
-    if not marker.exists():
+    if not files.exists(marker):
         return
     try:
-        content = json.loads(marker.read_bytes())
+        content = json.loads(files.read_bytes(marker))
         expected_of = dict(content["files"])
         if content["commits"] == store.digest(plan):
             expected_of |= content.get("sheets", {})
@@ -183,7 +183,7 @@ def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:
         return
     for name, expected in expected_of.items():
         path = store.root / name
-        if not path.exists():
+        if not files.exists(path):
             yield Problem(name, "is missing")
         elif files.sha256_of(path) != expected:
             yield Problem(name, "was changed after the build")
@@ -196,9 +196,9 @@ def _foreign_files(store: Store, plan: Plan) -> Iterator[Problem]:
         known |= {store.sheet_path(shard), store.target(RENDER, shard)}
         if (commit := store.read_commit(CAPTION, shard.index)) and commit.file:
             known.add(store.target(CAPTION, shard))
-    for path in sorted(store.root.rglob("*")):
+    for path in files.list_files(store.root):
         inside = path.is_relative_to(store.internal) and path.parent != store.views
-        if path.is_file() and not inside and path not in known:
+        if not inside and path not in known:
             what = (
                 "is a leftover of an attempt"
                 if path.name.startswith(files.TEMPORARY)
@@ -209,18 +209,17 @@ def _foreign_files(store: Store, plan: Plan) -> Iterator[Problem]:
 
 def _set_aside(store: Store, shard: Shard, stage: StageName) -> None:
     """Take a broken shard out of the dataset; its record goes first: a crash leaves no false proof."""
-    store.commit_path(stage, shard.index).unlink(missing_ok=True)
+    files.delete(store.commit_path(stage, shard.index))
     broken = store.target(stage, shard)
-    if broken.exists():
-        (store.internal / "broken").mkdir(exist_ok=True)
-        broken.replace(files.temporary_name(store.internal / "broken" / broken.name))
-    (store.internal / "finished.json").unlink(missing_ok=True)
+    if files.exists(broken):
+        files.move(broken, files.temporary_name(store.internal / "broken" / broken.name))
+    files.delete(store.internal / "finished.json")
     if stage == CAPTION:
-        store.sheet_path(shard).unlink(missing_ok=True)
+        files.delete(store.sheet_path(shard))
         _forget_dropped_render(store, shard)
 
 
 def _forget_dropped_render(store: Store, shard: Shard) -> None:
     commit = store.read_commit(RENDER, shard.index)
     if commit and commit.dropped:
-        store.commit_path(RENDER, shard.index).unlink()
+        files.delete(store.commit_path(RENDER, shard.index))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mvcap import files
 from mvcap.commits import CAPTION, RENDER, STAGES, UNCAPTIONED, StageName
 from mvcap.config import Config, settings_hash
 from mvcap.errors import NothingSurvivedError
@@ -153,7 +154,7 @@ def _ran(request: Request) -> list[StageName]:
 
 def _restore(config: Config, store: Store, listing: Listing | None, work: _Work) -> None:
     """Write again what a finished dataset has lost of its own records; intact ones stay as they are."""
-    kept = store.objects_path.exists() and store.listing_failures_path.exists()
+    kept = files.exists(store.objects_path) and files.exists(store.listing_failures_path)
     if listing and not (kept and store.read_leaks() == work.planned.leaks):
         save_plan(store, work.plan, listing, work.planned.leaks)
     hashes = {step.stage.name: settings_hash(step.settings) for step in work.steps}
@@ -161,7 +162,7 @@ def _restore(config: Config, store: Store, listing: Listing | None, work: _Work)
         commits = (store.read_commit(step.stage.name, shard.index) for shard in work.plan.shards)
         if any(commit and commit.settings == step.stage.settings for commit in commits):
             store.remember_settings(step.stage.name, step.settings)
-    if listing and not store.config_path.exists():
+    if listing and not files.exists(store.config_path):
         save_config(store, config, hashes, ran=STAGES)
 
 

@@ -6,8 +6,6 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow.parquet as pq
-
 from captions.prompts import UNGUIDED_PROMPT, is_guided
 from mvcap import schema
 from mvcap.commits import CAPTION
@@ -18,6 +16,7 @@ from mvcap.plan import Plan, stable_hash
 from mvcap.records import CaptionedView, Key, Rejected, View
 from mvcap.report.captions import ControlFigures
 from mvcap.storage import Store
+from mvcap.tables import open_table
 from pipelines import captioning
 from pipelines.control_table import ControlKey, Pair, read_figures, read_key, write_pairs
 from pipelines.finish import finish, survey
@@ -105,7 +104,7 @@ def _read_views(store: Store, plan: Plan, sample: Iterable[Key]) -> Iterator[Vie
         if uids.isdisjoint(shard.uids) or commit is None or commit.file is None:
             continue
         objects = {item.uid: item for item in store.read_objects(shard)}
-        with pq.ParquetFile(store.root / commit.file, page_checksum_verification=True) as file:
+        with open_table(store.root / commit.file) as file:
             for group in range(file.num_row_groups):
                 if uids.isdisjoint(file.read_row_group(group, columns=["uid"])["uid"].to_pylist()):
                     continue

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mvcap import files, schema
 from mvcap.commits import CAPTION
@@ -14,7 +13,7 @@ from mvcap.plan import Plan
 from mvcap.records import CategoryMatch
 from mvcap.report.captions import ControlFigures
 from mvcap.storage import Store
-from mvcap.tables import TableWriter
+from mvcap.tables import TableWriter, open_table, read_table
 
 COLUMNS: Final = [
     pa.field("uid", pa.string(), nullable=False),
@@ -67,7 +66,8 @@ def write_pairs(store: Store, key: ControlKey, pairs: Sequence[Pair]) -> None:
 def read_key(store: Store) -> ControlKey | None:
     """Read what the present control was made for; None where there is none that can be read."""
     try:
-        facts = pq.read_schema(control_path(store)).metadata or {}
+        with open_table(control_path(store)) as file:
+            facts = file.schema_arrow.metadata or {}
         return ControlKey(facts[b"settings"].decode(), facts[b"prompt"].decode(), int(facts[b"views"]))
     except (OSError, pa.ArrowException, LookupError, ValueError):
         return None
@@ -79,7 +79,7 @@ def read_figures(store: Store, plan: Plan) -> ControlFigures | None:
     commits = (store.read_commit(CAPTION, shard.index) for shard in plan.shards)
     if key is None or any(commit and commit.settings != key.settings for commit in commits):
         return None
-    table = pq.read_table(control_path(store), columns=["guided_match", "unguided_match"])
+    table = read_table(control_path(store), columns=["guided_match", "unguided_match"])
     if not table.num_rows:
         return None
     guided, unguided = (1 - column.null_count / table.num_rows for column in table.itercolumns())

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.config import TRAINING
@@ -20,7 +19,7 @@ from mvcap.lookalikes import PORTRAIT_SHAPE, first_lookalikes
 from mvcap.plan import Plan, Shard
 from mvcap.report.leaks import LeakFigures
 from mvcap.storage import Store
-from mvcap.tables import TableWriter
+from mvcap.tables import TableWriter, open_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _commit_labels(store: Store, shard: Shard, commit: Commit, labels: Mapping[s
 def _write_labelled(source: Path, target: Path, labels: Mapping[str, str]) -> None:
     """Copy a shard's table, a row group at a time, with the column `duplicate_of` of each object filled."""
     with (
-        pq.ParquetFile(source, page_checksum_verification=True) as file,
+        open_table(source) as file,
         TableWriter(target, file.schema_arrow) as writer,
     ):
         position = file.schema_arrow.get_field_index("duplicate_of")

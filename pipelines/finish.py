@@ -97,7 +97,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     for shard in plan.shards:
         path = store.sheet_path(shard)
         expected = sheets.get(str(path.relative_to(store.root)))
-        if not path.exists() or (expected and files.sha256_of(path) != expected):
+        if not files.exists(path) or (expected and files.sha256_of(path) != expected):
             write_contact_sheet(store, shard)
     write_samples(store, plan)
     measured = measure_captions(store, plan)
@@ -131,7 +131,7 @@ class _Written:
 def _read_marker(marker: Path) -> _Written:
     """Read what was written last; nothing where that cannot be told."""
     try:
-        content = json.loads(marker.read_bytes())
+        content = json.loads(files.read_bytes(marker))
         return _Written(
             str(content["commits"]),
             {name: content.get(name) for name in ("control", "leaks")},
@@ -143,7 +143,7 @@ def _read_marker(marker: Path) -> _Written:
 
 
 def _checksum_of(path: Path) -> str | None:
-    return files.sha256_of(path) if path.exists() else None
+    return files.sha256_of(path) if files.exists(path) else None
 
 
 def _intact(store: Store, plan: Plan, written: _Written) -> bool:
@@ -151,7 +151,7 @@ def _intact(store: Store, plan: Plan, written: _Written) -> bool:
     expected = {**written.files, **written.sheets}
     paths = [store.root / name for name in {*SUMMARIES, *written.files}]
     paths += _drawings(store, plan) if written.sheets else []
-    return all(path.exists() for path in paths) and _checksums(store, paths) == expected
+    return all(files.exists(path) for path in paths) and _checksums(store, paths) == expected
 
 
 def _drawings(store: Store, plan: Plan) -> list[Path]:
@@ -172,7 +172,7 @@ def _summaries(measured: Measured) -> list[str]:
 def _write_scores(store: Store, plan: Plan, measured: Measured) -> None:
     """Write where each score stands among like views; remove what an earlier CLIP said."""
     if not measured.scores:
-        (store.root / SCORES).unlink(missing_ok=True)
+        files.delete(store.root / SCORES)
         return
     with (
         files.staged(store.root / SCORES) as path,

@@ -6,8 +6,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-import pyarrow.parquet as pq
-
 from captions.measures import DatasetMeasures, ObjectMeasures
 from captions.percentiles import ScoreGroups, elevation_bin
 from mvcap import schema
@@ -15,6 +13,7 @@ from mvcap.commits import CAPTION
 from mvcap.plan import Plan
 from mvcap.report.captions import CaptionFigures
 from mvcap.storage import Store
+from mvcap.tables import open_table
 
 COLUMNS: Final = (
     *("uid", "view_index", "category", "caption", "elevation_deg"),
@@ -69,7 +68,7 @@ def captioned_objects(store: Store, plan: Plan) -> Iterator[tuple[str, list[dict
         commit = store.find_commit(CAPTION, shard)
         if commit is None or commit.file is None or commit.uncaptioned:
             continue
-        with pq.ParquetFile(store.root / commit.file, page_checksum_verification=True) as file:
+        with open_table(store.root / commit.file) as file:
             schema.check_version(file.schema_arrow, commit.file)
             present = [name for name in COLUMNS if name in file.schema_arrow.names]
             for group in range(file.num_row_groups):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import yaml
@@ -100,7 +99,7 @@ def plan_objects(config: Config, previous: Plan | None, listing: Listing, store:
 
 def _planned_objects(store: Store) -> list[SelectedObject]:
     """Read the planned objects where their file is there; `save_plan` replaces one that is lost."""
-    return store.read_objects() if store.objects_path.exists() else []
+    return store.read_objects() if files.exists(store.objects_path) else []
 
 
 def _refuse_changed_objects(planned: Iterable[SelectedObject], listing: Listing) -> None:
@@ -148,10 +147,10 @@ def save_plan(store: Store, plan: Plan, listing: Listing, leaks: Leaks) -> None:
         )
     unchanged = (
         store.read_plan() == plan
-        and store.listing_failures_path.exists()
+        and files.exists(store.listing_failures_path)
         and tuple(store.read_listing_failures()) == listing.rejected
         and {uid: objects[uid] for uid in uids} == planned
-        and store.leaks_path.exists()
+        and files.exists(store.leaks_path)
         and store.read_leaks() == leaks
     )
     if not unchanged:
@@ -233,7 +232,7 @@ def save_config(
     content = {"config": merged, "stages": {**hashes, **previous["stages"], **own}}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
     path = store.config_path
-    if not path.exists() or path.read_bytes() != text:
+    if not files.exists(path) or files.read_bytes(path) != text:
         files.write_bytes(path, text)
 
 
@@ -257,9 +256,7 @@ def require_writable(folder: Path) -> None:
         OutputError: it cannot be created or written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder, prefix=files.TEMPORARY):
-            pass
+        files.probe(folder)
     except OSError as error:
         problem = f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
         raise OutputError(problem) from error

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from mvcap import schema
+from mvcap import files, schema
 from mvcap.commits import CAPTION, RENDER
 from mvcap.plan import Plan, Shard
 from mvcap.records import CaptionedView, Rejected, SelectedObject, View
@@ -104,8 +104,7 @@ class ShardWorker:
         return rows
 
     def _after_captions(self, shard: Shard, some_rejected: bool) -> None:
-        sheet = self._store.sheet_path(shard)
-        sheet.unlink(missing_ok=True)
+        files.delete(self._store.sheet_path(shard))
         write_contact_sheet(self._store, shard)
         # The data file lacks the views that got no caption: keep the renders for another captioner.
         if self._drop_views and not some_rejected:

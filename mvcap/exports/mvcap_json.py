@@ -7,7 +7,6 @@ Each entry of `metadata.json` has `path`, `caption`, `obj_id` and `img_id`, as t
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -15,15 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from mvcap import schema
+from mvcap import files, schema
 from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, UsageError
 from mvcap.plan import Plan
 from mvcap.storage import Store
+from mvcap.tables import open_table
 
 VIEWS_PER_OBJECT: Final = 100
 """`img_id` leaves room for so many; more would give two views one id."""
@@ -62,7 +61,7 @@ def export(store: Store, plan: Plan, folder: Path, options: Options) -> int:
                 metadata.write((",\n" if views else "[\n") + json.dumps(entry, ensure_ascii=False))
                 views += 1
         metadata.write("\n]\n")
-    shutil.copyfile(store.root / "objects.parquet", folder / "objects.parquet")
+    (folder / "objects.parquet").write_bytes(files.read_bytes(store.root / "objects.parquet"))
     return views
 
 
@@ -98,7 +97,7 @@ def _objects(
         if commit is None or commit.file is None or options.split not in (None, shard.split):
             continue
         try:
-            with pq.ParquetFile(store.root / commit.file, page_checksum_verification=True) as file:
+            with open_table(store.root / commit.file) as file:
                 schema.check_version(file.schema_arrow, commit.file)
                 groups = (file.read_row_group(index, columns=wanted) for index in range(file.num_row_groups))
                 for group in groups:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from mvcap import files
@@ -15,6 +14,7 @@ from mvcap.commits import CAPTION
 from mvcap.plan import Plan, stable_hash
 from mvcap.report.sheets import thumbnail
 from mvcap.storage import Store
+from mvcap.tables import read_table
 
 SAMPLES: Final = 12
 COLUMNS: Final = 4
@@ -49,7 +49,7 @@ def draw_objects(homes: Mapping[str, object]) -> list[str]:
 
 def _read_sample(file: Path, uid: str) -> Sample:
     columns = ["uid", "view_index", "caption", "image"]
-    rows = pq.read_table(file, columns=columns, filters=[("uid", "=", uid)]).to_pylist()
+    rows = read_table(file, columns=columns, filters=[("uid", "=", uid)]).to_pylist()
     row = sorted(rows, key=lambda row: int(row["view_index"]))[stable_hash(f"{uid} view") % len(rows)]
     return Sample(uid, row["view_index"], row["caption"], row["image"]["bytes"])
 

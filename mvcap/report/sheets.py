@@ -4,13 +4,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
 from mvcap import files
 from mvcap.commits import CAPTION
 from mvcap.plan import Shard
 from mvcap.storage import Store
+from mvcap.tables import open_table
 
 THUMBNAIL_PX = 112
 COLUMNS = 12
@@ -29,7 +29,7 @@ def write_contact_sheet(store: Store, shard: Shard) -> None:
     if commit is None or commit.file is None:
         return
     columns = ["uid", "category", "caption", "elevation_deg", "image.bytes"]
-    with pq.ParquetFile(store.root / commit.file) as file:
+    with open_table(store.root / commit.file) as file:
         groups = range(min(file.num_row_groups, MAX_OBJECTS))
         objects = [file.read_row_group(group, columns=columns).to_pylist() for group in groups]
     sheet = draw_sheet(objects)
