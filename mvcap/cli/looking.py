@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from mvcap.cli.app import app
-from mvcap.cli.options import AsJson, Settings, path_of, say
+from mvcap.cli.configuring import configure
+from mvcap.cli.options import AsJson, Recipe, Settings, path_of, say
 
 
 @app.command()
@@ -67,17 +68,25 @@ def export(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Check this machine: Python, Blender, Ray, memory, disk; each finding with its remedy.
+def doctor(config: Recipe = None, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Check this machine: Python, packages, Blender, GPUs, Ray, memory, disk, hub; each with its remedy.
+
+    It really renders a cube and starts a Ray. Exit code 1 where something fails that a build needs; lines
+    with `note` are worth a look. With a recipe or settings, what these name is checked; a captioner that is a
+    server captions one small picture.
 
     Example: `mvcap doctor`
+
+    Example: `mvcap doctor --set render.blender=/opt/blender/blender --set captions.options.model=/models/t5`
     """
     from pipelines.doctor import examine
 
-    findings = examine()
+    named = config is not None or any(setting.startswith("captions.") for setting in settings or [])
+    findings = []
+    for finding in examine(lambda: configure(config, None, settings, captions=False), captions_named=named):
+        findings.append(finding)
+        if not as_json:
+            print(finding, flush=True)
     if as_json:
         print(json.dumps([finding.to_json() for finding in findings], indent=1))
-    else:
-        for finding in findings:
-            print(finding)
-    raise typer.Exit(0 if all(finding.fine for finding in findings) else 1)
+    raise typer.Exit(1 if any(finding.fatal for finding in findings) else 0)

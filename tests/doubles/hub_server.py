@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
+TOKEN = "hf_a-token-that-this-hub-takes"
 KEPT_IN_GIT_BYTES = 64
 """Smaller files are served by the hub itself, under git's own checksum; others are LFS files."""
 
@@ -83,8 +84,15 @@ class Handler(BaseHTTPRequestHandler):
             self._resolve("datasets" if match[1] else "models", match[2], match[3], match[4])
         elif match := re.fullmatch(r"/cdn/(.+)", path):
             self._content(self.hub.root / match[1])
+        elif path == "/api/whoami-v2":
+            self._who()
         else:
             self.refuse(404)
+
+    def _who(self) -> None:
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self.refuse(401)
+        self.json({"type": "user", "name": "somebody"})
 
     def _info(self, kind: str, name: str, revision: str | None) -> None:
         folder = self.hub.root / kind / name
