@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 from uuid import uuid4
 
+from mvcap import fault_points
 from mvcap.errors import DiskFullError
 
 TEMPORARY = ".attempt-"
@@ -115,8 +116,11 @@ def staged(path: Path) -> Iterator[Path]:
         with disk_full_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
+            fault_points.passing("staged.written")
             sync(temporary)
+            fault_points.passing("staged.synced")
             temporary.replace(path)
+            fault_points.passing("staged.renamed")
             sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -129,8 +133,11 @@ def create_if_absent(path: Path, content: bytes) -> bool:
         with disk_full_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
+            fault_points.passing("created.written")
             sync(temporary)
+            fault_points.passing("created.synced")
             _link_or_create(temporary, path, content)
+            fault_points.passing("created.named")
             sync(path.parent)
     except FileExistsError:
         return False

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from mvcap import files, schema
+from mvcap import fault_points, files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.config import settings_hash
 from mvcap.errors import CorruptDatasetError, OutputError
@@ -54,6 +54,11 @@ class Store:
     def attempts(self) -> Path:
         """Where files lie that are not committed; never beside the data, where readers would find them."""
         return self.internal / "attempts"
+
+    @property
+    def broken(self) -> Path:
+        """Where files lie that contradict their commit records, for whoever wants to know why."""
+        return self.internal / "broken"
 
     @property
     def views(self) -> Path:
@@ -136,10 +141,14 @@ class Store:
         ):
             for shard in plan.shards:
                 writer.write([schema.planned_row(by_uid[uid], shard.index) for uid in shard.uids])
+        fault_points.passing("plan.objects")
         listed = [asdict(rejected) for rejected in listing_failures]
         files.write_json(self.listing_failures_path, listed)
+        fault_points.passing("plan.failures")
         files.write_json(self.leaks_path, (leaks or Leaks()).to_json())
+        fault_points.passing("plan.leaks")
         files.write_json(self.internal / "plan.json", plan.to_json())
+        fault_points.passing("plan.written")
 
     def read_listing_failures(self) -> list[Rejected]:
         """Read what the sources named but could not give.
@@ -259,6 +268,7 @@ class Store:
                 return
             if files.size(temporary) == commit.bytes:
                 files.move(temporary, final)
+                fault_points.passing("shard.renamed")
 
     @contextmanager
     def stage_file(self, stage: StageName, shard: Shard) -> Iterator[Path]:
@@ -266,6 +276,7 @@ class Store:
         path = files.temporary_name(self.attempts / self.target(stage, shard).name)
         try:
             with files.scratch(path) as scratch:
+                fault_points.passing("shard.begun")
                 yield scratch
         finally:
             commit = self.read_commit(stage, shard.index)
@@ -296,6 +307,7 @@ class Store:
         Returns:
             The commit that counts: another attempt's, where that one was first.
         """
+        fault_points.passing("shard.written")
         previous = self.read_commit(stage, shard.index)
         if generation is None:
             generation = self.next_generation(stage, shard)
@@ -308,6 +320,7 @@ class Store:
             **self._file_facts(stage, shard, temporary),
             **facts,
         )
+        fault_points.passing("shard.synced")
         path, content = self.commit_path(stage, shard.index), files.json_bytes(commit.to_json())
         if previous:
             files.write_bytes(path, content)
@@ -315,7 +328,9 @@ class Store:
             if winner := self.read_commit(stage, shard.index):
                 return winner
             files.write_bytes(path, content)  # what stands there is damaged and proves nothing
+        fault_points.passing("shard.recorded")
         self._roll_forward(commit, shard)
+        fault_points.passing("shard.committed")
         return commit
 
     def _file_facts(self, stage: StageName, shard: Shard, temporary: Path | None) -> dict[str, Any]:
@@ -331,14 +346,18 @@ class Store:
 
     def clear_attempts(self) -> None:
         """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
-        ours = (self.attempts, self.root, self.root / "report" / "sheets")
         for path in files.list_files(self.root):
-            if path.parent in ours and path.name.startswith(files.TEMPORARY):
+            if path.name.startswith(files.TEMPORARY) and self._is_written_to(path.parent):
                 files.delete(path)
             if path.parent == self.views and path.suffix == ".parquet" and path.stem.isdecimal():
                 commit = self.read_commit(RENDER, int(path.stem))
                 if commit and commit.dropped:
                     files.delete(path)
+
+    def _is_written_to(self, folder: Path) -> bool:
+        """Tell whether files are finished in a folder; what `broken` keeps has names like theirs."""
+        beside = (self.root, self.samples_path.parent, self.root / "report" / "sheets")
+        return folder in beside or (folder.is_relative_to(self.internal) and folder != self.broken)
 
     def digest(self, plan: Plan) -> str:
         """Hash the plan and what is committed of it: all that cards, sheets and summaries depend on."""
@@ -360,7 +379,9 @@ class Store:
         files.write_json(
             self.commit_path(RENDER, shard.index), commit.to_json() | {"dropped": True, "temporary": None}
         )
+        fault_points.passing("views.dropped")
         files.delete(self.target(RENDER, shard))
+        fault_points.passing("views.removed")
 
     # rows
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mvcap import files, schema
+from mvcap import fault_points, files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.errors import CorruptDatasetError, OutputError
 from mvcap.locks import dataset_lock
@@ -210,10 +210,13 @@ def _foreign_files(store: Store, plan: Plan) -> Iterator[Problem]:
 def _set_aside(store: Store, shard: Shard, stage: StageName) -> None:
     """Take a broken shard out of the dataset; its record goes first: a crash leaves no false proof."""
     files.delete(store.commit_path(stage, shard.index))
+    fault_points.passing("aside.forgotten")
     broken = store.target(stage, shard)
     if files.exists(broken):
-        files.move(broken, files.temporary_name(store.internal / "broken" / broken.name))
+        files.move(broken, files.temporary_name(store.broken / broken.name))
+    fault_points.passing("aside.moved")
     files.delete(store.internal / "finished.json")
+    fault_points.passing("aside.unfinished")
     if stage == CAPTION:
         files.delete(store.sheet_path(shard))
         _forget_dropped_render(store, shard)

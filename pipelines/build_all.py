@@ -27,6 +27,7 @@ from pipelines.planning import (
     save_plan,
 )
 from pipelines.progress import observing
+from pipelines.shards import lacks_captions
 from pipelines.stages import Runner, Stage
 
 RECAPTION_ADVICE = "Set them back, or write all captions anew with `mvcap caption DIR --recaption`."
@@ -81,7 +82,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
             _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner)
         else:
             if request.part is None:
-                store.clear_attempts()
+                _clear(config, store, work.plan)
             _restore(config, store, listing, work)
         plan = store.require_plan()  # another slice may have added objects
         outcome = survey(store, plan)
@@ -138,13 +139,23 @@ def _record(
     """Put plan and settings on disk before any work; slices choose one after another."""
     hashes = {step.stage.name: store.remember_settings(step.stage.name, step.settings) for step in work.steps}
     if request.part is None:
-        store.clear_attempts()
+        _clear(config, store, work.plan)
     else:
         refuse_other_slices(store, hashes, request.part)
     announce(settings=hashes)
     if listing:
         save_plan(store, work.plan, listing, work.planned.leaks)
     save_config(store, config, hashes, ran=_ran(request))
+
+
+def _clear(config: Config, store: Store, plan: Plan) -> None:
+    """Remove what killed runs left behind, and the views that they had no time to remove."""
+    store.clear_attempts()
+    if config.run.keep_views:
+        return
+    for shard in plan.shards:
+        if (commit := store.find_commit(CAPTION, shard)) and not lacks_captions(commit):
+            store.drop_views(shard)
 
 
 def _ran(request: Request) -> list[StageName]:

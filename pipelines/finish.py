@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mvcap import files, schema
+from mvcap import fault_points, files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit
 from mvcap.config import Config
 from mvcap.plan import Plan
@@ -92,21 +92,28 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     sheets = written.sheets if written.commits == commits else {}
     if (written.commits, written.told) == (commits, told) and _intact(store, plan, written):
         return False
+    fault_points.passing("finish.begun")
     duplicates = find_duplicates(store, plan)
     label_duplicates(store, plan, duplicates)
+    fault_points.passing("finish.labelled")
     for shard in plan.shards:
         path = store.sheet_path(shard)
         expected = sheets.get(str(path.relative_to(store.root)))
         if not files.exists(path) or (expected and files.sha256_of(path) != expected):
             write_contact_sheet(store, shard)
     write_samples(store, plan)
+    fault_points.passing("finish.drawn")
     measured = measure_captions(store, plan)
     _write_objects(store, plan, outcome, measured, duplicates)
+    fault_points.passing("finish.objects")
     _write_failures(store, outcome)
+    fault_points.passing("finish.failures")
     _write_scores(store, plan, measured)
+    fault_points.passing("finish.scores")
     write_card(
         store, plan, config, measured.figures, read_figures(store, plan), leak_figures(store, duplicates)
     )
+    fault_points.passing("finish.card")
     content = {
         "commits": store.digest(plan),
         **told,
@@ -114,6 +121,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
         "sheets": _checksums(store, _drawings(store, plan)),
     }
     files.write_json(marker, content)
+    fault_points.passing("finish.marked")
     return True
 
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from mvcap import files, schema
-from mvcap.commits import CAPTION, RENDER
+from mvcap import fault_points, files, schema
+from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.plan import Plan, Shard
 from mvcap.records import CaptionedView, Rejected, SelectedObject, View
 from mvcap.report.sheets import write_contact_sheet
@@ -70,12 +70,12 @@ class ShardWorker:
                 "made_by": dict(self._worker.made_by),
                 "seconds": round(time.monotonic() - started, 3),
             }
-            counts = self._store.commit(self.stage.name, shard, file, generation=generation, **facts)
-            if counts.uncaptioned and counts.settings != self.stage.settings:
+            commit = self._store.commit(self.stage.name, shard, file, generation=generation, **facts)
+            if commit.uncaptioned and commit.settings != self.stage.settings:
                 # Another slice labelled duplicates among the rows that had no captions yet.
-                self._store.commit(self.stage.name, shard, file, **facts)
+                commit = self._store.commit(self.stage.name, shard, file, **facts)
         if self.stage.name == CAPTION:
-            self._after_captions(shard, any(item.stage == CAPTION for item in rejected))
+            self._after_captions(shard, commit)
         busy_after = self._worker.busy_s
         return ShardReport(
             self.stage.name,
@@ -103,12 +103,17 @@ class ShardWorker:
                 rows[uid] = len(table)
         return rows
 
-    def _after_captions(self, shard: Shard, some_rejected: bool) -> None:
+    def _after_captions(self, shard: Shard, commit: Commit) -> None:
         files.delete(self._store.sheet_path(shard))
         write_contact_sheet(self._store, shard)
-        # The data file lacks the views that got no caption: keep the renders for another captioner.
-        if self._drop_views and not some_rejected:
+        fault_points.passing("shard.drawn")
+        if self._drop_views and not lacks_captions(commit):
             self._store.drop_views(shard)
+
+
+def lacks_captions(commit: Commit) -> bool:
+    """Tell whether a shard's data lacks views that got no caption, so that another captioner needs them."""
+    return any(rejected.stage == CAPTION for rejected in commit.rejected)
 
 
 def _observed(

@@ -4,6 +4,7 @@ import json
 import os
 import runpy
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,19 +73,24 @@ def build_llava() -> Callable[..., Path]:
     return build
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Callable[..., Path]:
-    """Make a folder of tetrahedra (OBJ), one file for each name, no two of the same bytes."""
+@pytest.fixture(scope="session")
+def write_models() -> Callable[..., Path]:
+    """Write tetrahedra (OBJ) to a folder, one file for each name, no two of the same bytes."""
 
-    def make(*names: str) -> Path:
-        folder = tmp_path / "models"
+    def write(folder: Path, *names: str) -> Path:
         for name in names:
             path = folder / f"{name}.obj"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"# {name}\n{TETRAHEDRON}")
         return folder
 
-    return make
+    return write
+
+
+@pytest.fixture
+def models(tmp_path: Path, write_models: Callable[..., Path]) -> Callable[..., Path]:
+    """Make a folder of tetrahedra (OBJ), one file for each name, no two of the same bytes."""
+    return partial(write_models, tmp_path / "models")
 
 
 @pytest.fixture(scope="session")
