@@ -54,9 +54,15 @@ class Dataset:
     """A planned dataset whose shards a test commits by itself."""
 
     def __init__(
-        self, root: Path, names: Sequence[str], *, per_shard: int, splits: Mapping[str, float]
+        self,
+        root: Path,
+        names: Sequence[str],
+        *,
+        per_shard: int,
+        splits: Mapping[str, float],
+        category_of: Callable[[str], str],
     ) -> None:
-        self.objects = {item.uid: item for item in map(new_object, names)}
+        self.objects = {item.uid: item for item in (new_object(name, category_of(name)) for name in names)}
         self.plan = extend_plan(Plan(0, per_shard, splits), self.objects)
         self.store = Store(root)
         self.store.write_plan(self.plan, self.objects.values(), [])
@@ -126,8 +132,10 @@ def make_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Data
         per_shard: int = 2,
         splits: Mapping[str, float] | None = None,
         folder: str = "dataset",
+        category_of: Callable[[str], str] = lambda _: "chair",
     ) -> Dataset:
         root = tmp_path_factory.mktemp("mvcap") / folder
-        return Dataset(root, names, per_shard=per_shard, splits=splits or {"train": 1.0})
+        splits = splits or {"train": 1.0}
+        return Dataset(root, names, per_shard=per_shard, splits=splits, category_of=category_of)
 
     return make
