@@ -21,12 +21,13 @@ from pipelines.stages import Stage
 pytestmark = pytest.mark.ray
 
 ray_runner = pytest.importorskip("pipelines.runners.ray")
+ray_connection = pytest.importorskip("pipelines.runners.ray_connection")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray():
     """One embedded Ray for the whole file; the runner uses a connection that stands."""
-    with ray_runner.connected(None):
+    with ray_connection.connected(None):
         yield
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mvcap.config import Config
 from pipelines.rendering import render_settings, render_stage
-from pipelines.runners import ray as ray_runner
+from pipelines.runners import ray_nodes
 
 
 def stage(**run):
@@ -21,9 +21,9 @@ def stage(**run):
     ],
 )
 def test_children_share_gpus_as_configured_and_fill_the_cluster(monkeypatch, run, cluster, gpus, workers):
-    monkeypatch.setattr(ray_runner, "_resources", lambda: cluster)
-    assert ray_runner.gpus_for(stage(**run)) == gpus
-    assert ray_runner.default_workers(stage(**run)) == workers
+    monkeypatch.setattr(ray_nodes, "cluster_resources", lambda: cluster)
+    assert ray_nodes.gpus_for(stage(**run)) == gpus
+    assert ray_nodes.default_workers(stage(**run)) == workers
 
 
 def test_the_numbers_behind_a_presets_name_are_part_of_the_settings():

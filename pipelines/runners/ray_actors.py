@@ -1,0 +1,56 @@
+"""What runs in the processes of a cluster: a shard's work, and the board on which it shows."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines.shards import ShardWorker
+from pipelines.stages import ShardReport, Stage
+
+SEND_EVERY_S = 0.5
+
+
+class Board:
+    """An actor on which the others chalk up their progress."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def advance(self, stage: str, records: int) -> None:
+        self._counts[stage] = self._counts.get(stage, 0) + records
+
+    def take(self) -> dict[str, int]:
+        counts, self._counts = self._counts, {}
+        return counts
+
+
+class ShardActor:
+    """A `ShardWorker` in a process of its own."""
+
+    def __init__(self, stage: Stage[Any, Any], root: str, drop_views: bool, board: Any) -> None:
+        self._worker = ShardWorker(stage, Path(root), drop_views=drop_views)
+        self._stage = stage.name
+        self._board = board
+        self._unsent = 0
+        self._sent_at = 0.0
+
+    def open(self) -> None:
+        """Load the heavy side; errors reach the driver as they are."""
+        self._worker.__enter__()
+
+    def run(self, index: int) -> ShardReport:
+        report = self._worker.run(index, self._advance)
+        self._send()
+        return report
+
+    def close(self) -> None:
+        self._worker.__exit__(None, None, None)
+
+    def _advance(self, records: int) -> None:
+        self._unsent += records
+        if time.monotonic() - self._sent_at > SEND_EVERY_S:
+            self._send()
+
+    def _send(self) -> None:
+        self._board.advance.remote(self._stage, self._unsent)
+        self._unsent, self._sent_at = 0, time.monotonic()

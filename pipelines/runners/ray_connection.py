@@ -1,0 +1,118 @@
+"""A connection to Ray, for as long as a run takes, and how one learns that the cluster has gone."""
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+from ray.job_config import JobConfig
+
+from mvcap.errors import InfrastructureError, MvcapError
+from pipelines.runners.background import Background
+
+POLL_S = 0.5
+STORE_BYTES = 128 * 2**20
+"""Ray's shared memory; only counts travel through it, and Ray refuses less than 75 MiB."""
+HEAD_CHECK_S = 3.0
+HEAD_CHECKS = 4
+"""Failed checks in a row before the head counts as lost: Ray itself ends the process after a minute."""
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Use the Ray this process is connected to already, or connect and disconnect.
+
+    Raises:
+        InfrastructureError: there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    embedded: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        ray.init(
+            address=address or "local",
+            logging_level=logging.ERROR,
+            # A file in the working directory that is named like a module must not shadow it: neither
+            # Python nor Ray may put that folder on the workers' path. Only jobs of clients are spared.
+            runtime_env={"env_vars": {"PYTHONSAFEPATH": "1"}},
+            job_config=JobConfig(_client_job=True),
+            **({} if address else embedded),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        place = (
+            f"{address}; if the cluster asks for a token, set RAY_AUTH_TOKEN" if address else "this machine"
+        )
+        raise InfrastructureError(f"cannot connect to Ray at {place}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+class HeadCheck:
+    """Finds out that a head has gone; calls to it would only block.
+
+    A head that could never be reached from here, such as one behind a client's port, is not missed.
+    """
+
+    def __init__(self) -> None:
+        self.address: tuple[str, int] | None = None
+        """Set once a connection stands, by the thread that holds it."""
+        self._met = False
+        self._failed = 0
+        self._next = 0.0
+
+    def require(self) -> None:
+        """Ask, once in a while, whether the head still listens.
+
+        Raises:
+            InfrastructureError: it did, and has not for several checks.
+        """
+        if self.address is None or time.monotonic() < self._next:
+            return
+        try:
+            socket.create_connection(self.address, timeout=HEAD_CHECK_S).close()
+            self._met, self._failed = True, 0
+        except OSError as error:
+            self._failed += self._met
+            if self._failed == HEAD_CHECKS:
+                host, port = self.address
+                raise InfrastructureError(f"lost Ray's head at {host}:{port}: {error}") from error
+        self._next = time.monotonic() + HEAD_CHECK_S
+
+
+def head_address() -> tuple[str, int] | None:
+    """Return where the head of the connected cluster listens, as the cluster knows it."""
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdecimal() else None
+
+
+def wait_for(work: Background, head: HeadCheck) -> None:
+    """Wait for a call in the background, and raise what it raised.
+
+    Raises:
+        InfrastructureError: Ray's head has gone.
+    """
+    try:
+        while not work.over.wait(POLL_S):
+            head.require()
+    finally:
+        work.stop()
+    if work.error:
+        raise work.error
+
+
+def cause_of(error: RayTaskError) -> BaseException:
+    """Unwrap our own errors; anything else keeps Ray's report of where it happened."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, MvcapError) else error
+
+
+def last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
