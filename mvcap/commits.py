@@ -1,7 +1,7 @@
 """Commit records: the proof that a stage has finished a shard."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal
 
 from mvcap import schema
@@ -43,6 +43,11 @@ class Commit:
     made_by: Mapping[str, Any] = field(default_factory=dict)
     """Identity and versions of whatever did the work."""
     seconds: float = 0.0
+    """A worker's, from the first read to the commit."""
+    object_seconds: Mapping[str, float] = field(default_factory=dict)
+    """A renderer's or importer's for each object, failed ones too; empty in records of older versions."""
+    committed_at: float | None = None
+    """Seconds since 1970 by the worker's clock: to show, not to decide anything by. None in older records."""
     dropped: bool = False
     """The file was removed on purpose after the next stage had taken it up."""
     schema_version: int = schema.SCHEMA_VERSION
@@ -57,10 +62,10 @@ class Commit:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Commit":
-        """Read a record back.
+        """Read a record back; what another version of the same schema added is left aside.
 
         Raises:
-            CorruptDatasetError: a newer mvcap wrote it.
+            CorruptDatasetError: a newer schema.
         """
         if content["schema_version"] > schema.SCHEMA_VERSION:
             raise CorruptDatasetError(
@@ -68,4 +73,5 @@ class Commit:
                 f"this mvcap reads up to {schema.SCHEMA_VERSION}"
             )
         rejected = tuple(Rejected(**entry) for entry in content["rejected"])
-        return cls(**{**content, "rejected": rejected})
+        known = {each.name for each in fields(cls)}
+        return cls(**{**{k: v for k, v in content.items() if k in known}, "rejected": rejected})

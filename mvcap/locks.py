@@ -131,12 +131,33 @@ def _refusal(refused: Path, internal: Path) -> str:
     )
 
 
+def drivers_at_work(internal: Path) -> list[dict[str, Any]]:
+    """List who has announced to be at work, with `host`, `pid`, `since` and the `slice`, None for all.
+
+    Takes no lock, so that looking disturbs nobody.
+    """
+    found = []
+    for path in (internal / "lock", *sorted(internal.glob("lock.*-of-*"))):
+        if driver := _living_driver(path):
+            part = path.name.removeprefix("lock.").replace("-of-", "/") if path.name != "lock" else None
+            found.append(driver | {"slice": part})
+    return found
+
+
 def _living_owner(path: Path) -> str | None:
+    """Describe who holds a lock."""
+    if (driver := _living_driver(path)) is None:
+        return None
+    age_s = max(time.time() - float(driver["since"]), 0)
+    return f"process {driver['pid']} on {driver['host']}, for {age_s:.0f} s"
+
+
+def _living_driver(path: Path) -> dict[str, Any] | None:
     """Read who holds a lock, unless that is a killed driver, whose name stays behind."""
     try:
-        owner = json.loads(path.read_bytes())
-        host, pid, age_s = str(owner["host"]), int(owner["pid"]), time.time() - float(owner["since"])
+        driver = dict(json.loads(path.read_bytes()))
+        host, pid, _ = str(driver["host"]), int(driver["pid"]), float(driver["since"])
         alive = host != socket.gethostname() or psutil.pid_exists(pid)
     except (OSError, OverflowError, ValueError, KeyError, TypeError):
         return None
-    return f"process {pid} on {host}, for {max(age_s, 0):.0f} s" if alive else None
+    return driver if alive else None

@@ -1,8 +1,10 @@
 """One shard of one stage: read it, let the worker do its part, commit the result."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -55,9 +57,8 @@ class ShardWorker:
         busy_before = self._worker.busy_s
         shard = self._plan.shards[index]
         generation = self._store.next_generation(self.stage.name, shard)
-        rejected: list[Rejected] = []
-        assets: dict[str, Mapping[str, Any]] = {}
-        outputs = _observed(self._worker(self._inputs(shard)), rejected, assets, progress)
+        notes = Notes()
+        outputs = _noted(self._worker(self._inputs(shard)), notes, progress)
         with self._store.stage_file(self.stage.name, shard) as temporary:
             rows = self._write(outputs, shard, temporary)
             file = temporary if rows else None
@@ -65,10 +66,12 @@ class ShardWorker:
                 "settings": self.stage.settings,
                 "rows": sum(rows.values()),
                 "views": rows,
-                "rejected": tuple(rejected),
-                "assets": assets,
+                "rejected": tuple(notes.rejected),
+                "assets": notes.assets,
                 "made_by": dict(self._worker.made_by),
                 "seconds": round(time.monotonic() - started, 3),
+                "committed_at": round(time.time(), 3),
+                **({"object_seconds": notes.rounded_seconds()} if self.stage.name == RENDER else {}),
             }
             commit = self._store.commit(self.stage.name, shard, file, generation=generation, **facts)
             if commit.uncaptioned and commit.settings != self.stage.settings:
@@ -81,7 +84,7 @@ class ShardWorker:
             self.stage.name,
             index,
             sum(rows.values()),
-            len(rejected),
+            len(notes.rejected),
             seconds=time.monotonic() - started,
             busy_s=None if busy_before is None or busy_after is None else busy_after - busy_before,
         )
@@ -116,21 +119,34 @@ def lacks_captions(commit: Commit) -> bool:
     return any(rejected.stage == CAPTION for rejected in commit.rejected)
 
 
-def _observed(
-    outputs: Iterable[View | CaptionedView | Rejected],
-    rejected: list[Rejected],
-    assets: dict[str, Mapping[str, Any]],
-    progress: Progress,
+@dataclass(slots=True)
+class Notes:
+    """What a commit record tells besides the rows."""
+
+    rejected: list[Rejected] = field(default_factory=list)
+    assets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Spent on each object by a worker that takes one after another."""
+
+    def rounded_seconds(self) -> dict[str, float]:
+        return {uid: round(seconds, 3) for uid, seconds in self.seconds.items()}
+
+
+def _noted(
+    outputs: Iterable[View | CaptionedView | Rejected], notes: Notes, progress: Progress
 ) -> Iterator[View | CaptionedView]:
-    """Pass outputs on, set the rejected ones aside, and note what rendered views tell of their assets."""
+    """Pass outputs on, set the rejected ones aside, and note what each tells."""
+    begun = time.monotonic()
     for output in outputs:
+        notes.seconds[output.key[0]] += time.monotonic() - begun
         progress(1)
         if isinstance(output, Rejected):
-            rejected.append(output)
+            notes.rejected.append(output)
         else:
             if isinstance(output, View):
-                assets.setdefault(output.object.uid, schema.asset_row(output))
+                notes.assets.setdefault(output.object.uid, schema.asset_row(output))
             yield output
+        begun = time.monotonic()
 
 
 def _views(tables: Iterable[pa.Table], objects: Sequence[SelectedObject]) -> Iterator[View]:

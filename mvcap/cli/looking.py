@@ -1,8 +1,9 @@
 """The commands that look at what is there: `status`, `verify`, `export`, `doctor`."""
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,16 +15,37 @@ from mvcap.cli.options import AsJson, Recipe, Settings, path_of, say
 @app.command()
 def status(
     dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="The dataset.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until it is complete.")] = False,
+    every: Annotated[
+        float, typer.Option("--every", metavar="SECONDS", min=0.1, help="How often, with --watch.")
+    ] = 10.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a dataset is, and what failed.
+    """Show how far a dataset is, what failed and why, what was slowest, and who is at work on it.
+
+    Reads the plan, the commit records and the locks; it disturbs nobody. With `--watch --json`, a line of
+    JSON each time.
 
     Example: `mvcap status my_dataset --json`
-    """
-    from pipelines.status import dataset_status, describe
 
+    Example: `mvcap status my_dataset --watch`
+    """
+    from pipelines import status_report
+    from pipelines.status import dataset_status
+
+    def show(state: dict[str, Any]) -> None:
+        if as_json:
+            print(json.dumps(state), flush=True)
+            return
+        if sys.stdout.isatty():
+            print("\x1b[H\x1b[2J", end="")
+        print(status_report.describe(state), flush=True)
+
+    if watch:
+        status_report.watch(dataset, show, every_s=every)
+        return
     state = dataset_status(dataset)
-    print(json.dumps(state, indent=1) if as_json else describe(state))
+    print(json.dumps(state, indent=1) if as_json else status_report.describe(state))
 
 
 @app.command()
