@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import psutil
 
@@ -18,11 +18,25 @@ Part = tuple[int, int]
 """Slice K of N, 0 <= K < N."""
 
 
-class Announce(Protocol):
+class Announce:
     """Writes into a held lock who holds it, and what for."""
+
+    def __init__(self, lock: IO[str]) -> None:
+        self._lock = lock
+        self._announced = False
 
     def __call__(self, **facts: Any) -> None:
         """Tell other drivers; `facts` are plain JSON values for `slices_at_work`."""
+        self._announced = True
+        self._lock.truncate(0)
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        self._lock.write(json.dumps(who | facts))
+        self._lock.flush()
+
+    def withdraw(self) -> None:
+        """Take back what was told, if anything was."""
+        if self._announced:
+            self._lock.truncate(0)
 
 
 @contextmanager
@@ -79,6 +93,20 @@ def slices_at_work(internal: Path, own: Part | None) -> Iterator[dict[str, Any]]
 
 
 @contextmanager
+def finishing(internal: Path, part: Part | None, announce: Announce) -> Iterator[bool]:
+    """Tell whether no other slice is at work, and let none begin until the end: then all can be read.
+
+    Of slices that end together, the last one is told so.
+    """
+    if part is None:
+        yield True
+        return
+    with choosing(internal):
+        announce.withdraw()
+        yield next(slices_at_work(internal, part), None) is None
+
+
+@contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a lock file for a moment; whoever comes second waits."""
     with path.open("a") as file:
@@ -103,22 +131,12 @@ def _acquire(file: IO[str], mode: int, internal: Path) -> None:
 
 @contextmanager
 def _announcing(file: IO[str]) -> Iterator[Announce]:
-    """Give the function that writes who holds the lock; what it wrote is gone when the lock is."""
-    announced = False
-
-    def announce(**facts: Any) -> None:
-        nonlocal announced
-        announced = True
-        file.truncate(0)
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-        file.write(json.dumps(who | facts))
-        file.flush()
-
+    """Give what writes who holds the lock; what it wrote is gone when the lock is."""
+    announce = Announce(file)
     try:
         yield announce
     finally:
-        if announced:
-            file.truncate(0)
+        announce.withdraw()
 
 
 def _refusal(refused: Path, internal: Path) -> str:

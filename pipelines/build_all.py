@@ -1,7 +1,7 @@
 """Objects in, a captioned multi-view dataset out: the pipeline, top to bottom."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from mvcap import files
 from mvcap.commits import CAPTION, RENDER, STAGES, UNCAPTIONED, StageName
 from mvcap.config import Config, settings_hash
 from mvcap.errors import NothingSurvivedError
-from mvcap.locks import Announce, Part, choosing, dataset_lock
+from mvcap.locks import Announce, Part, choosing, dataset_lock, finishing
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
 from pipelines import captioning, fetching, rendering, viewing
@@ -84,10 +84,13 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
             if request.part is None:
                 _clear(config, store, work.plan)
             _restore(config, store, listing, work)
-        plan = store.require_plan()  # another slice may have added objects
-        outcome = survey(store, plan)
-        if outcome.complete and finish(store, plan, outcome, _under_its_name(store, config)):
-            say(f"wrote {request.out}")
+        with finishing(store.internal, request.part, announce) as alone:
+            plan = store.require_plan()  # another slice may have added objects
+            outcome = survey(store, plan)
+            if not alone:
+                outcome = replace(outcome, complete=False)
+            if outcome.complete and finish(store, plan, outcome, _under_its_name(store, config)):
+                say(f"wrote {request.out}")
     if outcome.complete and not outcome.views:
         counted = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.most_common())
         raise NothingSurvivedError(f"all {outcome.objects} objects failed: {counted}")

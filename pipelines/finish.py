@@ -51,7 +51,8 @@ class Outcome:
     failures: tuple[Rejected, ...]
     untrained_captions: bool
     complete: bool
-    """Every shard of the plan is committed, and no two were captioned with different settings."""
+    """Every shard of the plan is committed, no two were captioned with different settings, and no slice is
+    still at work."""
 
     @property
     def reasons(self) -> Counter[str]:

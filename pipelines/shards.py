@@ -73,6 +73,9 @@ class ShardWorker:
                 "committed_at": round(time.time(), 3),
                 **({"object_seconds": notes.rounded_seconds()} if self.stage.name == RENDER else {}),
             }
+            if self.stage.name == CAPTION:
+                # Before the commit: once all shards are committed, another slice may read the sheets.
+                files.delete(self._store.sheet_path(shard))
             commit = self._store.commit(self.stage.name, shard, file, generation=generation, **facts)
             if commit.uncaptioned and commit.settings != self.stage.settings:
                 # Another slice labelled duplicates among the rows that had no captions yet.
@@ -107,7 +110,6 @@ class ShardWorker:
         return rows
 
     def _after_captions(self, shard: Shard, commit: Commit) -> None:
-        files.delete(self._store.sheet_path(shard))
         write_contact_sheet(self._store, shard)
         fault_points.passing("shard.drawn")
         if self._drop_views and not lacks_captions(commit):

@@ -1,5 +1,6 @@
 """One driver at a time, in real processes."""
 
+import fcntl
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mvcap.errors import DatasetLockedError, OutputError
-from mvcap.locks import Part, choosing, dataset_lock, slices_at_work, waiting_lock
+from mvcap.locks import Part, choosing, dataset_lock, finishing, slices_at_work, waiting_lock
 
 HOLD = """
 import subprocess, sys
@@ -205,3 +206,22 @@ def test_a_folder_that_cannot_be_written_is_explained(internal: Path):
     (internal / "lock").mkdir(parents=True)  # refuses an open for writing, also to root
     with pytest.raises(OutputError, match="cannot write to"), dataset_lock(internal):
         pass
+
+
+def test_of_slices_that_end_together_the_last_one_finishes(internal):
+    with (
+        dataset_lock(internal, (0, 3)) as first,
+        dataset_lock(internal, (1, 3)) as second,
+        dataset_lock(internal, (2, 3)) as idle,
+    ):
+        first(settings={})
+        second(settings={})
+        with finishing(internal, (0, 3), first) as alone:
+            assert not alone
+        with finishing(internal, (1, 3), second) as alone:
+            assert alone
+            with pytest.raises(BlockingIOError), (internal / "choice.lock").open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no other slice may begin
+        with finishing(internal, (2, 3), idle) as alone:
+            assert alone
+    assert (internal / "lock.2-of-3").read_bytes() == b""

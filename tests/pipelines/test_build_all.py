@@ -160,6 +160,36 @@ def test_captioning_in_slices_equals_captioning_at_once(models, fake_config, tmp
     assert verify_dataset(tmp_path / "sliced") == []
 
 
+def test_a_slice_leaves_finishing_to_the_one_that_is_still_at_work(models, fake_config, tmp_path):
+    out, config = tmp_path / "out", fake_config(models(*NAMES))
+    run(config, out, caption=False)
+    card = (out / "README.md").read_bytes()
+    with dataset_lock(out / "_mvcap", (0, 2)) as announce:
+        announce(settings={})
+        assert not run(config, out, render=False, part=(1, 2)).complete
+        assert (out / "README.md").read_bytes() == card
+    assert run(config, out, render=False, part=(0, 2)).complete
+    assert (out / "README.md").read_bytes() != card
+
+
+def test_no_old_sheet_stands_beside_new_captions_for_another_slice_to_read(
+    models, fake_config, tmp_path, monkeypatch
+):
+    config = fake_config(models(*NAMES))
+    run(config, tmp_path / "out", caption=False)
+    commit, old_sheets = Store.commit, []
+
+    def commit_and_look(store, stage, shard, *arguments, **facts):
+        made = commit(store, stage, shard, *arguments, **facts)
+        old_sheets.append(store.sheet_path(shard).exists())
+        return made
+
+    assert len(list((tmp_path / "out/report/sheets").iterdir())) == 3
+    monkeypatch.setattr(Store, "commit", commit_and_look)
+    run(config, tmp_path / "out", render=False, part=(0, 1))
+    assert old_sheets == [False, False, False]
+
+
 def test_changed_render_settings_are_refused_field_by_field(models, fake_config, tmp_path):
     folder = models(*NAMES)
     run(fake_config(folder), tmp_path / "out")
