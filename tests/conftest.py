@@ -121,6 +121,33 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a BLIP for retrieval with random weights; not to be changed."""
+    import torch
+    import transformers
+
+    library: Any = transformers
+    folder = tmp_path_factory.mktemp("blip")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz,"]
+    words += [f"##{one}" for one in "abcdefghijklmnopqrstuvwxyz"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    tokenizer = library.BertTokenizer(vocab={word: index for index, word in enumerate(words)})
+    pictures = library.BlipImageProcessorPil(size={"height": 32, "width": 32})
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    text = {**shape, "vocab_size": len(words), "max_position_embeddings": 24, "encoder_hidden_size": 32}
+    vision = {**shape, "image_size": 32, "patch_size": 8}
+    config = library.BlipConfig(text_config=text, vision_config=vision, image_text_hidden_size=16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = library.BlipForImageTextRetrieval(config)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)  # its own first weights tell nothing apart
+    for part in (model, tokenizer, pictures):
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of an open_clip model with random weights, as open_clip's `local-dir:` takes it."""
     import open_clip

@@ -41,6 +41,16 @@ class LoRALinear(nn.Module):
         base: Tensor = self.base(x)
         return base + self.scaling * low
 
+    @property
+    def weight(self) -> Tensor:
+        """The sum as one matrix, for those that multiply by the weight themselves (timm's EVA)."""
+        return self.base.weight + self.scaling * (self.lora_b @ self.lora_a)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's own."""
+        return self.base.bias
+
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """Return the layer with its addition, computed in float32."""
