@@ -265,8 +265,11 @@ class RunConfig(Section):
     filter_workers: int | None = Field(None, ge=1)
     """Chunks of embeddings compared at once; on Ray one for each CPU where null, else a single one, whose
     matrix product uses the threads that OMP_NUM_THREADS allows."""
+    gb_in_flight: float | None = Field(None, gt=0)
+    """GB of rendered views, rendered or about to be, that may wait for captions at once: renderers then wait
+    for captioners. Half of the free disk where null; no bound on object storage."""
     shards_in_flight: int | None = Field(None, ge=1)
-    """Shards started and not yet finished; twice the number of workers where null."""
+    """Shards begun and not yet finished; as many as `gb_in_flight` allows where null."""
     keep_views: bool = False
     """Keep the rendered views beside the finished data, at twice the disk space."""
 

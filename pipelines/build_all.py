@@ -1,5 +1,6 @@
 """Objects in, a captioned multi-view dataset out: the pipeline, top to bottom."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
 from pipelines import captioning, fetching, rendering, viewing
 from pipelines.finish import Outcome, finish, survey
+from pipelines.in_flight import InFlight
 from pipelines.leak_free import Planned
 from pipelines.ledger import Ledger
 from pipelines.planning import (
@@ -31,8 +33,8 @@ from pipelines.shards import lacks_captions
 from pipelines.stages import Runner, Stage
 
 RECAPTION_ADVICE = "Set them back, or write all captions anew with `mvcap caption DIR --recaption`."
-DEFAULT_IN_FLIGHT = 64
-"""Shards started and not finished; each holds at most its views on disk, and nothing in the driver."""
+ASSUMED_BYTES_PER_PIXEL = 1.0
+"""Of a view, until the first shard is rendered; ten times what `pipelines/rates.py` has of JPEGs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +278,27 @@ def _run(
 ) -> None:
     views_of = _views_to_come(config, store, todo)
     totals = {name: _expected_views(views_of, store, plan, indices) for name, indices in todo.items()}
-    ledger = Ledger(todo, in_flight=config.run.shards_in_flight or DEFAULT_IN_FLIGHT)
+    ledger = Ledger(
+        todo,
+        in_flight=_in_flight(config, store, plan, views_of),
+        objects_of=lambda shard: plan.shards[shard].uids,
+    )
     labels = viewing.stage_labels(config) if RENDER in todo else {}
     with observing(totals, labels=labels) as observer:
         runner.run(stages, store.root, ledger, observer)
+
+
+def _in_flight(config: Config, store: Store, plan: Plan, views_of: Callable[[str], int]) -> InFlight:
+    """Bound the rendered views that wait for captions: by half of the free disk, if nobody says otherwise."""
+    limit = config.run.gb_in_flight
+    if limit is None and isinstance(store.root, Path):
+        limit = shutil.disk_usage(store.root).free / 2 / 1e9
+    return InFlight(
+        limit_bytes=None if limit is None else limit * 1e9,
+        limit_shards=config.run.shards_in_flight,
+        views_of=lambda shard: sum(map(views_of, plan.shards[shard].uids)),
+        view_bytes=config.render.resolution**2 * ASSUMED_BYTES_PER_PIXEL,
+    )
 
 
 def _views_to_come(config: Config, store: Store, todo: Mapping[StageName, list[int]]) -> Callable[[str], int]:

@@ -13,13 +13,16 @@ from typing import Any, Self
 import pyarrow as pa
 
 from mvcap import fault_points, files, schema
-from mvcap.commits import CAPTION, RENDER, Commit
+from mvcap.commits import CAPTION, RENDER, Commit, StageName
+from mvcap.errors import CRASH
 from mvcap.plan import Plan, Shard
 from mvcap.records import CaptionedView, Rejected, SelectedObject, View
 from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
+from pipelines.ledger import Assignment
 from pipelines.stages import ShardReport, Stage, Worker
+from pipelines.suspects import Culprit
 
 Progress = Callable[[int], None]
 """Called with the number of records just put out; may raise to stop the work."""
@@ -50,15 +53,25 @@ class ShardWorker:
         if self._opened:
             self._opened.__exit__(kind, error, trace)
 
-    def run(self, index: int, progress: Progress) -> ShardReport:
-        """Do and commit one shard, and return counts only."""
+    def run(self, assignment: Assignment, progress: Progress) -> ShardReport | None:
+        """Do and commit one shard, and return counts only; None of an object that was tried alone."""
         assert self._worker is not None, "enter the ShardWorker first"
+        shard = self._plan.shards[assignment.shard]
+        if assignment.alone:
+            for _ in self._worker(self._inputs(shard, lambda uid: uid == assignment.alone)):
+                pass  # what counts is that the worker outlives it
+            return None
+        return self._commit(shard, assignment.culprits, progress)
+
+    def _commit(self, shard: Shard, culprits: Sequence[Culprit], progress: Progress) -> ShardReport:
+        assert self._worker is not None
         started = time.monotonic()
         busy_before = self._worker.busy_s
-        shard = self._plan.shards[index]
         generation = self._store.next_generation(self.stage.name, shard)
-        notes = Notes()
-        outputs = _noted(self._worker(self._inputs(shard)), notes, progress)
+        left_out = {culprit.uid for culprit in culprits}
+        notes = Notes([_reject(culprit, self.stage.name) for culprit in culprits])
+        inputs = self._inputs(shard, lambda uid: uid not in left_out)
+        outputs = _noted(self._worker(inputs), notes, progress)
         with self._store.stage_file(self.stage.name, shard) as temporary:
             rows = self._write(outputs, shard, temporary)
             file = temporary if rows else None
@@ -85,18 +98,21 @@ class ShardWorker:
         busy_after = self._worker.busy_s
         return ShardReport(
             self.stage.name,
-            index,
+            shard.index,
             sum(rows.values()),
             len(notes.rejected),
+            bytes=commit.bytes,
             seconds=time.monotonic() - started,
             busy_s=None if busy_before is None or busy_after is None else busy_after - busy_before,
         )
 
-    def _inputs(self, shard: Shard) -> Iterator[SelectedObject | View]:
+    def _inputs(self, shard: Shard, wanted: Callable[[str], bool]) -> Iterator[SelectedObject | View]:
+        """Read what the stage makes of those objects of a shard whose uids are wanted."""
         objects = self._store.read_objects(shard)
-        return (
-            iter(objects) if self.stage.name == RENDER else _views(self._store.read_view_rows(shard), objects)
-        )
+        if self.stage.name == RENDER:
+            return (item for item in objects if wanted(item.uid))
+        views = _views(self._store.read_view_rows(shard), objects)
+        return (view for view in views if wanted(view.object.uid))
 
     def _write(self, outputs: Iterable[View | CaptionedView], shard: Shard, path: Path) -> dict[str, int]:
         """Write one row group for each object and return how many rows each has."""
@@ -119,6 +135,14 @@ class ShardWorker:
 def lacks_captions(commit: Commit) -> bool:
     """Tell whether a shard's data lacks views that got no caption, so that another captioner needs them."""
     return any(rejected.stage == CAPTION for rejected in commit.rejected)
+
+
+def _reject(culprit: Culprit, stage: StageName) -> Rejected:
+    message = (
+        f"its worker died {culprit.losses} times over it, also while it had nothing else to do; "
+        f"last: {culprit.cause}"
+    )
+    return Rejected(culprit.uid, stage, CRASH, message, attempts=culprit.losses)
 
 
 @dataclass(slots=True)

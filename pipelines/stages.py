@@ -69,6 +69,8 @@ class ShardReport:
     rejected: int
     seconds: float
     """From the first read to the commit."""
+    bytes: int = 0
+    """Of the committed file."""
     busy_s: float | None = None
     """For how long of them the worker's device worked; None where nothing has to wait for input."""
 

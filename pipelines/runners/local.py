@@ -9,7 +9,7 @@ from typing import Any
 
 from captions.ahead import map_ahead
 from mvcap.commits import RENDER
-from pipelines.ledger import Ledger
+from pipelines.ledger import Assignment, Ledger
 from pipelines.shards import ShardWorker
 from pipelines.stages import Item, Observer, Result, ShardReport, Stage
 
@@ -81,10 +81,11 @@ class LocalRunner:
     def _work(self, stage: Stage[Any, Any], root: Path, ledger: Ledger) -> None:
         try:
             with suppress(Cancelled), ShardWorker(stage, root, drop_views=self._drop_views) as worker:
-                while (shard := self._take(stage, ledger)) is not None:
-                    report = worker.run(shard, lambda records: self._advance(stage, records))
+                while (assignment := self._take(stage, ledger)) is not None:
+                    report = worker.run(assignment, lambda records: self._advance(stage, records))
+                    assert report, "no thread dies alone, so no object is ever tried alone"
                     with self._changed:
-                        ledger.finish(stage.name, shard)
+                        ledger.finish(assignment, size=report.bytes)
                         self._events.append(report)
                         self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that runs the whole
@@ -92,12 +93,12 @@ class LocalRunner:
                 self._error = self._error or error
                 self._changed.notify_all()
 
-    def _take(self, stage: Stage[Any, Any], ledger: Ledger) -> int | None:
+    def _take(self, stage: Stage[Any, Any], ledger: Ledger) -> Assignment | None:
         """Wait for the next shard; None when there will be none."""
         with self._changed:
             while not (self._stop or self._error or ledger.done):
-                if (shard := ledger.take(stage.name)) is not None:
-                    return shard
+                if (assignment := ledger.take(stage.name)) is not None:
+                    return assignment
                 self._changed.wait(POLL_S)
         return None
 

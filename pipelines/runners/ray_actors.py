@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipelines.ledger import Assignment
 from pipelines.shards import ShardWorker
 from pipelines.stages import ShardReport, Stage
 
@@ -38,8 +39,8 @@ class ShardActor:
         """Load the heavy side; errors reach the driver as they are."""
         self._worker.__enter__()
 
-    def run(self, index: int) -> ShardReport:
-        report = self._worker.run(index, self._advance)
+    def run(self, assignment: Assignment) -> ShardReport | None:
+        report = self._worker.run(assignment, self._advance)
         self._send()
         return report
 

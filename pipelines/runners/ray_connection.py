@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.job_config import JobConfig
 
 from mvcap.errors import InfrastructureError, MvcapError
@@ -111,6 +111,11 @@ def cause_of(error: RayTaskError) -> BaseException:
     """Unwrap our own errors; anything else keeps Ray's report of where it happened."""
     cause = getattr(error, "cause", None)
     return cause if isinstance(cause, MvcapError) else error
+
+
+def death_of(error: RayActorError) -> str:
+    """Say in a line how an actor died, without Ray's guesses at why."""
+    return " ".join(str(error).partition("Some common causes")[0].split())
 
 
 def last_line(error: BaseException) -> str:

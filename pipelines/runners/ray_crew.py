@@ -1,5 +1,6 @@
 """The actors of a run: hired for each stage, fed from one ledger, replaced when they die."""
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from mvcap.errors import DeviceFaultError, InfrastructureError
-from pipelines.ledger import Ledger
+from pipelines.ledger import Assignment, Ledger
 from pipelines.runners.ray_actors import Board, ShardActor
-from pipelines.runners.ray_connection import HEAD_CHECK_S, POLL_S, cause_of
+from pipelines.runners.ray_connection import HEAD_CHECK_S, POLL_S, cause_of, death_of
 from pipelines.runners.ray_nodes import default_workers, gpus_for, require_a_node
 from pipelines.stages import Observer, Stage
+
+log = logging.getLogger(__name__)
 
 CLOSING_S = 3.0
 MAX_STARTS_LOST = 3
@@ -28,7 +31,7 @@ class Member:
 
     stage: Stage[Any, Any]
     actor: Any
-    shard: int | None = None
+    assignment: Assignment | None = None
     """None while it starts or is idle."""
 
 
@@ -82,10 +85,10 @@ class Crew:
 
     def _assign(self, ledger: Ledger) -> None:
         for member in list(self._idle):
-            if (shard := ledger.take(member.stage.name)) is not None:
+            if (assignment := ledger.take(member.stage.name)) is not None:
                 self._idle.remove(member)
-                member.shard = shard
-                self._busy[member.actor.run.remote(shard)] = member
+                member.assignment = assignment
+                self._busy[member.actor.run.remote(assignment)] = member
 
     def _take_in(self, call: Any, ledger: Ledger, observer: Observer) -> None:
         member = self._busy.pop(call)
@@ -99,19 +102,21 @@ class Crew:
             self._replace(member, str(cause), ledger)
             return
         except RayActorError as error:
-            self._replace(member, str(error), ledger)
+            self._replace(member, death_of(error), ledger)
             return
         self._starts_lost = 0
-        if member.shard is not None:
-            ledger.finish(member.stage.name, member.shard)
+        if member.assignment:
+            ledger.finish(member.assignment, size=report.bytes if report else 0)
+        if report:
             observer.finish(report)
-        member.shard = None
+        member.assignment = None
         self._idle.append(member)
 
     def _replace(self, member: Member, cause: str, ledger: Ledger) -> None:
         """Hire anew for an actor that died, and give its shard back without blame."""
-        if member.shard is not None:
-            ledger.lose(member.stage.name, member.shard, cause)
+        if member.assignment:
+            log.warning("lost the worker at %s; it will be done again: %s", member.assignment, cause)
+            ledger.lose(member.assignment, cause)
         else:
             self._starts_lost += 1
             if self._starts_lost > MAX_STARTS_LOST:

@@ -4,10 +4,12 @@ Every uid has its own box and colours, seen truly through each camera, so that e
 renderer can be tried and tested for real: storage, captions, training, many workers, failures.
 """
 
+import os
+import signal
 import time
 from dataclasses import replace
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,8 @@ class Options(BaseModel):
     """Objects whose uid or asset path holds the key fail with the reason."""
     like: dict[str, str] = {}
     """Objects whose uid or asset path holds the key look like the object whose uid is the value."""
+    kill: dict[str, Literal["SIGKILL", "SIGSEGV"]] = {}
+    """Objects whose uid or asset path holds the key end the process that renders them by the signal."""
     view_seconds: Annotated[float, Field(ge=0), OPERATIONAL] = 0.0
     """How long each picture is made to take."""
 
@@ -50,6 +54,9 @@ class FakeRenderer:
         self._options = options
 
     def render(self, job: RenderJob) -> list[RenderedView]:
+        for part, name in self._options.kill.items():
+            if part in job.uid or part in job.asset:
+                os.kill(os.getpid(), signal.Signals[name])
         for part, reason in self._options.fail.items():
             if part in job.uid or part in job.asset:
                 raise RenderFailed(

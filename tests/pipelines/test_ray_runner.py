@@ -15,8 +15,10 @@ from mvcap.commits import RENDER
 from mvcap.errors import DeviceFaultError, ModelUnavailableError, UsageError
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
+from pipelines.ledger import MAX_LOSSES
 from pipelines.runners.local import LocalRunner
 from pipelines.stages import Stage
+from pipelines.suspects import MAX_LOSSES_ALONE
 
 pytestmark = pytest.mark.ray
 
@@ -98,6 +100,23 @@ def test_a_fault_of_a_device_restarts_the_worker_and_blames_nobody(
     faulty, healthy = log.read_text().split()
     assert faulty != healthy
     assert not psutil.pid_exists(int(faulty))
+
+
+def test_an_object_that_takes_down_its_workers_is_found_and_the_others_complete(
+    models, fake_config, tmp_path
+):
+    folder = models(*(f"things/{name}" for name in ("a", "b", "c", "evil")))
+    config = fake_config(
+        folder, plan__objects_per_shard=4, render__options__kill="{evil: SIGSEGV}", run__render_workers=2
+    )
+    outcome = build(config, Request(tmp_path / "out"), ray_runner.RayRunner(), print)
+    (failure,) = outcome.failures
+    assert (failure.reason, failure.stage, "evil" in failure.uid) == ("crash", "render", True)
+    assert failure.attempts == MAX_LOSSES + MAX_LOSSES_ALONE
+    assert f"died {failure.attempts} times over it" in failure.message
+    assert "\n" not in failure.message
+    assert (outcome.done, outcome.views, outcome.complete) == (3, 9, True)
+    assert verify_dataset(tmp_path / "out") == []
 
 
 def _no_such_model():
