@@ -18,6 +18,7 @@ from pipelines.finish import Outcome, finish, survey
 from pipelines.in_flight import InFlight
 from pipelines.leak_free import Planned
 from pipelines.ledger import Ledger
+from pipelines.logged_worker import logged
 from pipelines.planning import (
     Listing,
     list_objects,
@@ -31,6 +32,7 @@ from pipelines.planning import (
 from pipelines.progress import observing
 from pipelines.shards import lacks_captions
 from pipelines.stages import Runner, Stage
+from pipelines.worker_log import forget_old_logs, log_folder
 
 RECAPTION_ADVICE = "Set them back, or write all captions anew with `mvcap caption DIR --recaption`."
 ASSUMED_BYTES_PER_PIXEL = 1.0
@@ -284,6 +286,9 @@ def _run(
         objects_of=lambda shard: plan.shards[shard].uids,
     )
     labels = viewing.stage_labels(config) if RENDER in todo else {}
+    if config.run.logs:
+        forget_old_logs(log_folder(store.root))
+        stages = [stage if stage.settings == UNCAPTIONED else logged(stage, store.root) for stage in stages]
     with observing(totals, labels=labels) as observer:
         runner.run(stages, store.root, ledger, observer)
 

@@ -16,6 +16,7 @@ from mvcap.leaks import Leaks
 from mvcap.locks import Part, slices_at_work
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
+from mvcap.redaction import redacted_values
 from mvcap.storage import Store
 from pipelines.leak_free import Planned, extend_without_leaks
 
@@ -229,7 +230,7 @@ def save_config(
         for name, value in present.items()
     }
     own = {stage: digest for stage, digest in hashes.items() if stage in ran}
-    content = {"config": merged, "stages": {**hashes, **previous["stages"], **own}}
+    content = {"config": redacted_values(merged), "stages": {**hashes, **previous["stages"], **own}}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
     path = store.config_path
     if not files.exists(path) or files.read_bytes(path) != text:

@@ -1,10 +1,11 @@
 """One shard of one stage: read it, let the worker do its part, commit the result."""
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -17,12 +18,16 @@ from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.errors import CRASH
 from mvcap.plan import Plan, Shard
 from mvcap.records import CaptionedView, Rejected, SelectedObject, View
+from mvcap.redaction import redacted
 from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
 from pipelines.ledger import Assignment
 from pipelines.stages import ShardReport, Stage, Worker
 from pipelines.suspects import Culprit
+from pipelines.worker_log import SHARD
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Called with the number of records just put out; may raise to stop the work."""
@@ -57,6 +62,7 @@ class ShardWorker:
         """Do and commit one shard, and return counts only; None of an object that was tried alone."""
         assert self._worker is not None, "enter the ShardWorker first"
         shard = self._plan.shards[assignment.shard]
+        SHARD.set(shard.index)
         if assignment.alone:
             for _ in self._worker(self._inputs(shard, lambda uid: uid == assignment.alone)):
                 pass  # what counts is that the worker outlives it
@@ -79,7 +85,7 @@ class ShardWorker:
                 "settings": self.stage.settings,
                 "rows": sum(rows.values()),
                 "views": rows,
-                "rejected": tuple(notes.rejected),
+                "rejected": tuple(map(_without_secrets, notes.rejected)),
                 "assets": notes.assets,
                 "made_by": dict(self._worker.made_by),
                 "seconds": round(time.monotonic() - started, 3),
@@ -95,6 +101,9 @@ class ShardWorker:
                 commit = self._store.commit(self.stage.name, shard, file, **facts)
         if self.stage.name == CAPTION:
             self._after_captions(shard, commit)
+        seconds = time.monotonic() - started
+        counts = {"rows": commit.rows, "bytes": commit.bytes, "rejected": len(commit.rejected)}
+        logger.info("committed", extra={"event": "shard_committed", "seconds": seconds, "facts": counts})
         busy_after = self._worker.busy_s
         return ShardReport(
             self.stage.name,
@@ -102,7 +111,7 @@ class ShardWorker:
             sum(rows.values()),
             len(notes.rejected),
             bytes=commit.bytes,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
             busy_s=None if busy_before is None or busy_after is None else busy_after - busy_before,
         )
 
@@ -173,6 +182,11 @@ def _noted(
                 notes.assets.setdefault(output.object.uid, schema.asset_row(output))
             yield output
         begun = time.monotonic()
+
+
+def _without_secrets(rejected: Rejected) -> Rejected:
+    tail = None if rejected.log_tail is None else redacted(rejected.log_tail)
+    return replace(rejected, message=redacted(rejected.message), log_tail=tail)
 
 
 def _views(tables: Iterable[pa.Table], objects: Sequence[SelectedObject]) -> Iterator[View]:

@@ -130,6 +130,7 @@ class Supervisor:
                 raise  # by `work`, between two requests: the child is ready for the next object
             except ChildEnded as error:
                 failure = self._blame(session, error, attempt)
+                logger.info("%s: %s", failure.reason, failure.message, extra={"event": "child_ended"})
                 self._end_child()
                 if attempt >= self._limits.attempts_for(failure.reason):
                     raise failure from error

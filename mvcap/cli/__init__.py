@@ -15,6 +15,7 @@ from mvcap.cli import building, looking, planning
 from mvcap.cli.app import app
 from mvcap.cli.options import say
 from mvcap.errors import MvcapError
+from mvcap.redaction import redacted
 from mvcap.signals import Stopped, listen
 from mvcap.streams import forgive_readers_that_leave
 
@@ -29,7 +30,7 @@ def main() -> NoReturn:
         app(standalone_mode=True)
     except MvcapError as error:
         Console(stderr=True, soft_wrap=True).print(
-            f"[bold red]error:[/] {escape(str(error))}", highlight=False
+            f"[bold red]error:[/] {escape(redacted(str(error)))}", highlight=False
         )
         code = error.exit_code
     except Stopped as stopped:

@@ -12,6 +12,7 @@ from mvcap import __version__, files
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.config import TRAINING, Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
+from mvcap.redaction import redacted
 from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
 from mvcap.report.leaks import LeakFigures, leak_rows
 from mvcap.schema import CAMERA_CONVENTION
@@ -86,7 +87,7 @@ def write_card(
     text = (
         f"---\n{_metadata(facts, config, scored=scored).to_yaml()}\n---\n\n{_body(facts, config, measured)}"
     )
-    files.write_bytes(store.root / "README.md", text.encode())
+    files.write_bytes(store.root / "README.md", redacted(text).encode())
 
 
 def _gather(store: Store, plan: Plan, config: Config) -> _Facts:

@@ -229,11 +229,17 @@ def refuse_unusable(reply: Message, vertices: Floats) -> None:
 
 
 def report_facts(uid: str, facts: AssetFacts) -> None:
+    named = {"uid": uid}
     if facts.missing_textures:
-        logger.warning("%s: textures missing: %s", uid, ", ".join(facts.missing_textures))
+        logger.warning("%s: textures missing: %s", uid, ", ".join(facts.missing_textures), extra=named)
     if facts.nonfinite_vertices:
         logger.warning(
-            "%s: %d vertices with NaN or infinite coordinates deleted", uid, facts.nonfinite_vertices
+            "%s: %d vertices with NaN or infinite coordinates deleted",
+            uid,
+            facts.nonfinite_vertices,
+            extra=named,
         )
     if facts.outlier_faces:
-        logger.warning("%s: %d faces wildly far from all others deleted", uid, facts.outlier_faces)
+        logger.warning(
+            "%s: %d faces wildly far from all others deleted", uid, facts.outlier_faces, extra=named
+        )
