@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -113,6 +113,7 @@ class ShardWorker:
             bytes=commit.bytes,
             seconds=seconds,
             busy_s=None if busy_before is None or busy_after is None else busy_after - busy_before,
+            reasons=Counter(item.reason for item in notes.rejected),
         )
 
     def _inputs(self, shard: Shard, wanted: Callable[[str], bool]) -> Iterator[SelectedObject | View]:

@@ -73,6 +73,8 @@ class ShardReport:
     """Of the committed file."""
     busy_s: float | None = None
     """For how long of them the worker's device worked; None where nothing has to wait for input."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Of what was rejected."""
 
 
 class Observer(Protocol):

@@ -17,6 +17,7 @@ from pipelines.ledger import Ledger
 from pipelines.runners.background import Background
 from pipelines.runners.ray_connection import HeadCheck, connected, head_address, last_line, wait_for
 from pipelines.runners.ray_crew import Crew
+from pipelines.runners.ray_metrics import MeteredObserver
 from pipelines.runners.ray_tasks import map_as_tasks
 from pipelines.stages import Item, Observer, Result, Stage
 
@@ -74,7 +75,7 @@ class RayRunner:
                 head.address = head_address()
                 crew = Crew(stages, root, drop_views=self._drop_views)
                 try:
-                    crew.work(ledger, observer, stop)
+                    crew.work(ledger, MeteredObserver(observer), stop)
                 finally:
                     crew.dismiss()
             except RayTaskError:

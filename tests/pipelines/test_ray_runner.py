@@ -1,9 +1,12 @@
 """The Ray runner does what the local one does, byte for byte, and outlives its workers."""
 
+import json
 import os
+import re
 import signal
 import threading
 import time
+import urllib.request
 from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar
@@ -121,6 +124,52 @@ def test_an_object_that_takes_down_its_workers_is_found_and_the_others_complete(
 
 def _no_such_model():
     raise ModelUnavailableError("there is no such model")
+
+
+def test_prometheus_finds_what_was_committed_at_the_endpoint_of_ray(models, fake_config, tmp_path):
+    before = scraped()
+    config = fake_config(models("a/one", "a/two", "b/three"), render__options__fail={"three": "crash"})
+    build(config, Request(tmp_path / "out"), ray_runner.RayRunner(), print)
+    wanted = {
+        ("ray_mvcap_views_total", "render", ""): 6,
+        ("ray_mvcap_views_total", "caption", ""): 6,
+        ("ray_mvcap_shards_total", "render", ""): 2,
+        ("ray_mvcap_shards_total", "caption", ""): 2,
+        ("ray_mvcap_failures_total", "render", "crash"): 1,
+        ("ray_mvcap_bytes_total", "caption", ""): sum(map(len, data_files(tmp_path / "out").values())),
+    }
+    deadline = time.monotonic() + 60  # a process tells its node's agent every ten seconds
+    while (found := {key: scraped().get(key, 0) - before.get(key, 0) for key in wanted}) != wanted:
+        assert time.monotonic() < deadline, found
+        time.sleep(1)
+    assert scraped()["ray_mvcap_shard_seconds_total", "render", ""] > 0
+    assert {line["stage"] for line in logged(tmp_path / "out")} == {"render", "caption"}
+
+
+def scraped() -> dict[tuple[str, str, str], float]:
+    """Our counters at the endpoint of this node, by name, stage and reason."""
+    import ray
+
+    (node,) = [node for node in ray.nodes() if node["Alive"]]
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith("ray_mvcap_")]
+    counters: dict[tuple[str, str, str], float] = {}
+    for line in lines:
+        name, labels, value = re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line).groups()
+        told = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+        key = (name, told.get("stage", ""), told.get("reason", ""))
+        counters[key] = counters.get(key, 0) + float(value)
+    return counters
+
+
+def logged(out: Path) -> list[dict]:
+    """What the actors wrote into their logs."""
+    return [
+        json.loads(line)
+        for path in (out / "_mvcap/logs").glob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
 
 
 def test_an_error_of_a_worker_reaches_the_driver_as_it_is(models, fake_config, tmp_path, monkeypatch):
