@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from mvcap.class_names import clean_name
 from mvcap.errors import AssetFolderError
-from mvcap.sources._names import clean_name
 
 CATEGORY: Final = "category"
 LARGEST_JSON_BYTES: Final = 2**30

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from mvcap.class_names import clean_name
 from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, NO_POSES, TOO_FEW_VIEWS, AssetFolderError
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
@@ -26,7 +27,6 @@ from mvcap.sources._archives import plain_parts
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
 from mvcap.sources._frames import decodes
 from mvcap.sources._json import iterate_list
-from mvcap.sources._names import clean_name
 from mvcap.sources._sequences import Frame, Spread, cameras_of, kept
 
 SOURCE = "co3d"

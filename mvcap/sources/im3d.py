@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from mvcap.class_names import clean_name
 from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, TOO_BIG
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
@@ -28,7 +29,6 @@ from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import plain_parts
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
 from mvcap.sources._frames import PICTURE_SUFFIXES
-from mvcap.sources._names import clean_name
 from mvcap.sources._renders import Unusable, file_names, numbered
 from mvcap.sources._sequences import Frame, placed
 from mvcap.sources._tables import read_categories

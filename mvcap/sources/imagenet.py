@@ -3,21 +3,15 @@
 A folder of `<wnid>/*.JPEG`, or of plain webdataset tars, whose samples have a picture (`.jpg`, `.jpeg`,
 `.png`) and a `.cls` with the class's number, or else a key that begins with the wnid.
 
-Names are those that open_clip prompts with (`IMAGENET_CLASSNAMES`), which tell the crane of a building site
-from the bird. They stand in the order of the sorted wnids, which is what a `.cls` counts; the wnids
-themselves come from timm, which open_clip needs. Two pairs of classes share a name: missile and sunglasses.
-A file of `wnid name` lines, such as the `LOC_synset_mapping.txt` that comes with the pictures, may stand in
-for both: of several names in a line the first counts.
+Names are those of `mvcap.imagenet_names`, whose order is what a `.cls` counts, or those of a file.
 
 No captions come with it: they are our captioner's, guided by the name as all others.
 """
 
-import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Final
 
@@ -25,24 +19,20 @@ from pydantic import BaseModel, ConfigDict
 
 from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, AssetFolderError
+from mvcap.imagenet_names import WNID, default_names, read_names
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
-from mvcap.plugins import missing_extra
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
-from mvcap.sources._names import clean_name
 from mvcap.sources._renders import file_names
 
 SOURCE = "imagenet"
-WNID: Final = re.compile(r"n\d{8}")
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 MOST_ENTRIES: Final = 1_000_000
 """Of one tar."""
 LONGEST_LABEL: Final = 32
 """Bytes of a `.cls`."""
 LICENSE: Final = "ImageNet terms of access"
-REVIEWED: Final = {"kite (bird of prey)": "kite bird", "maillot": "maillot swimsuit"}
-"""Names that mean something else, or nothing, to most readers."""
 
 
 class Options(BaseModel):
@@ -174,50 +164,6 @@ def _wnid(key: str, label: int | None, wnids: list[str]) -> str | None:
         return wnids[label] if len(wnids) == 1000 and 0 <= label < 1000 else None
     found = WNID.match(key.rpartition("/")[2])
     return found[0] if found else None
-
-
-def read_names(path: Path) -> dict[str, str]:
-    """Read `wnid name, another name` lines; blank ones are left out.
-
-    Raises:
-        AssetFolderError: the file cannot be read, or a line is something else.
-    """
-    try:
-        lines = [line for line in path.expanduser().read_text("utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise AssetFolderError(f"cannot read the names in {path}: {error}") from error
-    names = {}
-    for line in lines:
-        wnid, name = line[:9], line[9:].strip(" ,\t").split(",")[0]
-        if not WNID.fullmatch(wnid) or not name.strip():
-            raise AssetFolderError(f"{path}: {line!r} is no line of a wnid and a name")
-        names[wnid] = clean_name(name, REVIEWED)
-    return names
-
-
-def default_names() -> dict[str, str]:
-    """Return open_clip's names by wnid, read from its files without importing it: that takes seconds.
-
-    Raises:
-        MissingExtraError: open_clip or timm is not installed.
-    """
-    wnids = _package_folder("timm").joinpath("data", "_info", "imagenet_synsets.txt").read_text().split()
-    spec = spec_from_file_location("_imagenet_names", _package_folder("open_clip") / "zero_shot_metadata.py")
-    assert spec is not None
-    assert spec.loader is not None
-    metadata = module_from_spec(spec)
-    spec.loader.exec_module(metadata)
-    return {
-        wnid: clean_name(name, REVIEWED)
-        for wnid, name in zip(sorted(wnids), metadata.IMAGENET_CLASSNAMES, strict=True)
-    }
-
-
-def _package_folder(name: str) -> Path:
-    spec = find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise missing_extra("mvcap.sources.imagenet", ModuleNotFoundError(name=name))
-    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _object(source_id: str, asset: Path, category: str, license_name: str) -> SelectedObject:

@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from mvcap.class_names import clean_name, read_reviewed
 from mvcap.errors import AssetFolderError
-from mvcap.sources._names import clean_name, read_reviewed
 
 LISTS: Final = ("mvimgnet_category.txt", "mvimgnet2_category.json")
 """Of version 1, `id,name` lines; of version 2, a JSON object of ids and names."""

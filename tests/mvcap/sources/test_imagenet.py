@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from mvcap.errors import AssetFolderError
+from mvcap.imagenet_names import default_names, read_names
 from mvcap.pictures import UnusableInputError
 from mvcap.records import Rejected, SelectedObject
-from mvcap.sources.imagenet import Options, default_names, list_objects, open_pictures, read_names
+from mvcap.sources.imagenet import Options, list_objects, open_pictures
 
 
 def jpeg(colour: str) -> bytes:

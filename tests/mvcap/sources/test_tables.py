@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mvcap.class_names import clean_name
 from mvcap.errors import AssetFolderError
-from mvcap.sources._names import clean_name
 from mvcap.sources._tables import read_categories
 
 
