@@ -17,6 +17,7 @@ MvcapError                       exit 1
 ├── CorruptDatasetError          what is on disk contradicts its commit records
 ├── DiskFullError                the dataset's disk has no room left
 ├── NothingSurvivedError         every object was rejected
+├── TrainingDivergedError        a loss or gradient is not finite
 └── InfrastructureError          workers keep dying for reasons no object explains
     ├── HubUnreachableError      the hub does not answer; no object is to blame
     └── DeviceFaultError         a GPU failed, and its process can use it no more
@@ -161,6 +162,10 @@ class DiskFullError(MvcapError):
 
 class NothingSurvivedError(MvcapError):
     """Every object was rejected."""
+
+
+class TrainingDivergedError(MvcapError):
+    """A loss or gradient became NaN or infinite; the message names the batch."""
 
 
 class InfrastructureError(MvcapError):

@@ -21,17 +21,20 @@ SECRET_NAMES = re.compile(r"key|token|secret|password|url")
 PLUGIN_KEYS = ("backend", "source")
 """Settings that name a plugin, whose own `options` stand beside them."""
 
+BUILDS = "mvcap.configs"
+"""Package of the recipes that build datasets; `training.recipes` has those that train."""
+
 OptionsModel = Callable[[str, str], type[BaseModel]]
 """Given a plugin package and a name, the `Options` model in that plugin's file."""
 
 
-def recipe_names() -> list[str]:
-    """List the recipes that ship with the package."""
-    shipped = (entry.name for entry in files("mvcap.configs").iterdir())
+def recipe_names(package: str = BUILDS) -> list[str]:
+    """List the recipes that ship in a package."""
+    shipped = (entry.name for entry in files(package).iterdir())
     return sorted(name.removesuffix(".yaml") for name in shipped if name.endswith(".yaml"))
 
 
-def read_recipe(name_or_file: str) -> dict[str, Any]:
+def read_recipe(name_or_file: str, package: str = BUILDS) -> dict[str, Any]:
     """Read a shipped recipe by its name, or a YAML file by its path.
 
     Raises:
@@ -39,7 +42,7 @@ def read_recipe(name_or_file: str) -> dict[str, Any]:
         UsageError: the file is missing or cannot be read.
         ConfigError: the file is not a YAML mapping.
     """
-    text = _recipe_text(name_or_file)
+    text = _recipe_text(name_or_file, package)
     try:
         content = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
@@ -49,17 +52,17 @@ def read_recipe(name_or_file: str) -> dict[str, Any]:
     return content
 
 
-def _recipe_text(name_or_file: str) -> str:
+def _recipe_text(name_or_file: str, package: str) -> str:
     try:
-        if name_or_file in recipe_names():
-            return (files("mvcap.configs") / f"{name_or_file}.yaml").read_text("utf-8")
+        if name_or_file in recipe_names(package):
+            return (files(package) / f"{name_or_file}.yaml").read_text("utf-8")
         if Path(name_or_file).is_file():
             return Path(name_or_file).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the configuration {name_or_file}: {error}") from error
     if name_or_file.endswith((".yaml", ".yml")) or "/" in name_or_file:
         raise UsageError(f"there is no configuration file {name_or_file}")
-    raise UnknownNameError("recipe", name_or_file, recipe_names())
+    raise UnknownNameError("recipe", name_or_file, recipe_names(package))
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -139,7 +142,7 @@ def build_config(
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
-        problems += list(_problem_lines(error, Config))
+        problems += list(problem_lines(error, Config))
         config = None
     resolved: dict[str, BaseModel] = {}
     for location, package, name, options in _plugin_sections(settings):
@@ -149,7 +152,7 @@ def build_config(
             model = options_model(package, name)
             resolved[location] = model.model_validate(options)
         except ValidationError as error:
-            problems += list(_problem_lines(error, model, prefix=f"{location}.options."))
+            problems += list(problem_lines(error, model, prefix=f"{location}.options."))
         except MvcapError as error:
             problems.append(f"{location}: {error}")
     if problems or config is None:
@@ -185,7 +188,8 @@ def _with_options(config: Config, resolved: Mapping[str, BaseModel]) -> Config:
     return config.model_copy(update={"sources": sources, **sections})
 
 
-def _problem_lines(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def problem_lines(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield a line for each problem, with the nearest valid name for an unknown one."""
     for problem in error.errors():
         where = prefix + ".".join(str(step) for step in problem["loc"])
         if problem["type"] == "extra_forbidden":

@@ -26,7 +26,8 @@ def image_text_loss(
     positives: Tensor | None = None,
     all_image_features: Tensor | None = None,
     all_text_features: Tensor | None = None,
-    offset: int = 0,
+    own: Tensor | None = None,
+    count: float | None = None,
 ) -> Tensor:
     """Contrast images with texts, in both directions (ITC, as in CLIP).
 
@@ -38,20 +39,20 @@ def image_text_loss(
             text; each row shares its target evenly among them. None: its own text alone.
         all_image_features: (A, D) of all processes, with gradient; those of this one where None.
         all_text_features: likewise.
-        offset: where this process's rows begin among all.
-
-    Returns:
-        () mean over the rows of this process; over processes of equal B, the mean is that of one batch.
+        own: (B,) int64, where each row of this process stands among all; where both are the same if None.
     """
     images = image_features if all_image_features is None else all_image_features  # (A, D)
     texts = text_features if all_text_features is None else all_text_features  # (A, D)
     by_image = logit_scale * image_features @ texts.T  # (B, A)
     by_text = logit_scale * text_features @ images.T  # (B, A)
     if positives is None:
-        target = torch.arange(len(by_image), device=by_image.device) + offset  # (B,)
-        return (F.cross_entropy(by_image, target) + F.cross_entropy(by_text, target)) / 2
-    share = positives / positives.sum(dim=1, keepdim=True)  # (B, A)
-    return (F.cross_entropy(by_image, share) + F.cross_entropy(by_text, share)) / 2
+        target = torch.arange(len(by_image), device=by_image.device) if own is None else own  # (B,)
+    else:
+        target = positives / positives.sum(dim=1, keepdim=True)  # (B, A)
+    rows = F.cross_entropy(by_image, target, reduction="none") + F.cross_entropy(
+        by_text, target, reduction="none"
+    )  # (B,)
+    return _mean(rows / 2, count)
 
 
 def shared_positives(
@@ -150,13 +151,13 @@ def variance_floor_loss(features: Tensor, *, floor: float) -> Tensor:
     return F.relu(floor - spread).mean()
 
 
-def distillation_loss(features: Tensor, pretrained_features: Tensor) -> Tensor:
+def distillation_loss(features: Tensor, pretrained_features: Tensor, *, count: float | None = None) -> Tensor:
     """Hold features near those of the pretrained model: mean cosine distance, in [0, 2].
 
     Args:
         pretrained_features: (B, D) of the same pictures; they get no gradient.
     """
-    return (1 - (features * pretrained_features.detach()).sum(dim=1)).mean()
+    return _mean(1 - (features * pretrained_features.detach()).sum(dim=1), count)
 
 
 def _mean(rows: Tensor, count: float | None) -> Tensor:

@@ -29,6 +29,7 @@ class Student(nn.Module):
         self.logit_scale = encoder.logit_scale
         self.viformer = viformer
         self.network = encoder.network
+        self._largest_log_scale = max(LARGEST_LOG_SCALE, encoder.logit_scale.item())
 
     def encode_pictures(self, pixels: Tensor) -> Encoded:
         """Encode uint8 pictures (B, 3, S, S) with the pretrained encoder alone."""
@@ -53,8 +54,13 @@ class Student(nn.Module):
         return F.normalize(self.encoder.encode_texts(ids).float(), dim=1)
 
     def inverse_temperature(self) -> Tensor:
-        """Return the () scale of the logits, at most 100, as CLIP was trained."""
-        return self.logit_scale.clamp(max=LARGEST_LOG_SCALE).exp().reshape(())
+        """Return the () scale of the logits."""
+        return self.logit_scale.exp().reshape(())
+
+    @torch.no_grad()
+    def limit_temperature(self) -> None:
+        """Keep the scale at 100 at most, as in CLIP's training, or where it began if that is more."""
+        self.logit_scale.clamp_(max=self._largest_log_scale)
 
     @torch.no_grad()
     def embed(self, pixels: Tensor, object_index: Tensor | None = None) -> Tensor:

@@ -75,7 +75,7 @@ def test_parts_of_a_batch_add_up_to_the_whole():
             SCALE,
             all_image_features=images,
             all_text_features=texts,
-            offset=start,
+            own=torch.arange(start, start + 3),
         )
         for start in (0, 3)
     ]

@@ -1,0 +1,126 @@
+"""What a run tells: JSON lines, TensorBoard, wandb where it is installed, and its progress on stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mvcap import files
+
+LINE_EVERY_S: Final = 30.0
+LOG: Final = "log.jsonl"
+
+
+class Sink(Protocol):
+    """Takes figures of a step."""
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JsonLines:
+    """`RUN/log.jsonl`: a line for each step that is logged. A resumed run drops what it will write again."""
+
+    def __init__(self, run: Path, done: int) -> None:
+        path = run / LOG
+        run.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            lines = path.read_text("utf-8").splitlines(keepends=True)
+            files.write_bytes(path, "".join(line for line in lines if _step_of(line) <= done).encode())
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, **figures}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoard:
+    """`RUN/tensorboard/`, for `tensorboard --logdir RUN`; figures of repeated steps are replaced."""
+
+    def __init__(self, run: Path, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        create: Any = SummaryWriter
+        self._writer = create(str(run / "tensorboard"), purge_step=done + 1)
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Wandb:
+    """Weights & Biases; a run is found again by its folder."""
+
+    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project="mvcap", id=run.name, dir=str(run), resume="allow", config=dict(settings)
+        )
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _step_of(line: str) -> int:
+    """Return the step a line is about; a torn line is about one yet to come."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return sys.maxsize
+
+
+Advance = Callable[[int, str], None]
+"""Given the steps done and a few words, shows them."""
+
+
+@contextmanager
+def showing(total: int, done: int, stream: TextIO | None = None) -> Iterator[Advance]:
+    """Show a bar on a terminal, and a line every 30 s elsewhere; both with the time left."""
+    stream = stream or sys.stderr
+    if stream.isatty():
+        columns = (
+            TextColumn("train"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[words]}"),
+        )
+        with Progress(*columns, console=Console(file=stream)) as bars:
+            task = bars.add_task("train", total=total, completed=done, words="")
+            yield lambda step, words: bars.update(task, completed=step, words=words)
+        return
+    started = last = time.monotonic()
+
+    def advance(step: int, words: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < LINE_EVERY_S and step < total:
+            return
+        last = now
+        left_s = (now - started) / max(step - done, 1) * (total - step)
+        print(f"step {step} of {total}, {_duration(left_s)} left; {words}", file=stream, flush=True)
+
+    yield advance
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds_left = divmod(rest, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds_left:02d} s"

@@ -1,0 +1,154 @@
+"""The views of a finished dataset of ours, read from its Parquet shards."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mvcap.commits import CAPTION
+from mvcap.errors import CorruptDatasetError, EmptyInputError
+from mvcap.storage import Store
+from training.pictures import UNKNOWN, EncodedPicture, PictureTable
+
+COLUMNS: Final = ["uid", "view_index", "category", "caption", "azimuth_deg", "elevation_deg", "split"]
+OPEN_FILES: Final = 64
+"""Shards whose footers are kept: a few hundred kilobytes each."""
+
+
+class DatasetPictures:
+    """Chosen views of a dataset; only files that commit records name are read.
+
+    Args:
+        keep: given a split and a uid, whether that object's views are wanted.
+
+    Raises:
+        OutputError: the folder is no dataset.
+        EmptyInputError: no view is wanted.
+    """
+
+    def __init__(self, folder: Path, keep: Callable[[str, str], bool]) -> None:
+        self._files = _committed_files(folder)
+        parts = [part for index, path in enumerate(self._files) for part in _wanted(index, path, keep)]
+        if not parts:
+            raise EmptyInputError(f"{folder} has no views to take: 0 of its objects are wanted")
+        rows = pa.concat_tables(parts).combine_chunks()
+        uids = rows["uid"].combine_chunks().dictionary_encode()
+        order = np.argsort(uids.indices.to_numpy(), kind="stable")
+        rows = rows.take(order)
+        self._uids = uids.dictionary
+        self._view_index = rows["view_index"].to_numpy()
+        self._place: NDArray[np.int32] = np.stack(
+            [rows[name].to_numpy() for name in ("file", "group", "row")], axis=1
+        ).astype(np.int32)  # (P, 3)
+        captions, caption_index = _distinct(rows["caption"])
+        categories, category_index = _distinct(rows["category"])
+        self.table = PictureTable(
+            object_index=uids.indices.to_numpy()[order].astype(np.int32),
+            categories=tuple(categories),
+            category_index=category_index,
+            captions=captions,
+            caption_index=caption_index,
+            azimuth_deg=_floats(rows["azimuth_deg"]),
+            elevation_deg=_floats(rows["elevation_deg"]),
+        )
+        self._open = lru_cache(maxsize=OPEN_FILES)(pq.ParquetFile)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_open"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _open=lru_cache(maxsize=OPEN_FILES)(pq.ParquetFile))
+
+    def uid(self, object_index: int) -> str:
+        """Return an object's uid."""
+        return str(self._uids[object_index])
+
+    def view_index(self, row: int) -> int:
+        """Return the number of a view within its object."""
+        return int(self._view_index[row])
+
+    def key(self, row: int) -> str:
+        """Name a view as `uid#view`."""
+        return f"{self.uid(int(self.table.object_index[row]))}#{self.view_index(row)}"
+
+    def read(self, rows: Sequence[int]) -> list[EncodedPicture]:
+        """Read pictures; views of one object next to each other are read at once."""
+        found: list[EncodedPicture | None] = [None] * len(rows)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for position, row in enumerate(rows):
+            file, group, _ = self._place[row]
+            groups.setdefault((int(file), int(group)), []).append(position)
+        for (file, group), positions in groups.items():
+            table = self._read_group(file, group)
+            images = table["image"].combine_chunks().field("bytes")
+            for position in positions:
+                row = int(self._place[rows[position], 2])
+                background = table["background"][row].as_py()
+                colour = background if background.startswith("#") else "#000000"
+                found[position] = EncodedPicture(images[row].as_buffer().to_pybytes(), colour)
+        return [picture for picture in found if picture is not None]
+
+    def _read_group(self, file: int, group: int) -> pa.Table:
+        path = self._files[file]
+        try:
+            return self._open(path, memory_map=True).read_row_group(
+                group, columns=["image.bytes", "background"]
+            )
+        except (OSError, pa.ArrowException) as error:
+            raise CorruptDatasetError(f"cannot read {path}: {error}; `mvcap verify` tells more") from error
+
+
+def _committed_files(folder: Path) -> list[Path]:
+    store = Store(folder)
+    shards = store.require_plan().shards
+    commits = [(shard, store.find_commit(CAPTION, shard)) for shard in shards]
+    return [store.target(CAPTION, shard) for shard, commit in commits if commit and commit.file]
+
+
+def _wanted(index: int, path: Path, keep: Callable[[str, str], bool]) -> Iterator[pa.Table]:
+    """Yield the wanted rows of a file, with where each stands in it."""
+    file = pq.ParquetFile(path)
+    rows = file.read(columns=COLUMNS)
+    sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    within = np.concatenate([np.arange(size) for size in sizes]) if sizes else group
+    pairs = zip(rows["split"].to_pylist(), rows["uid"].to_pylist(), strict=True)
+    answers: dict[tuple[str, str], bool] = {}
+    wanted = [answers[pair] if pair in answers else answers.setdefault(pair, keep(*pair)) for pair in pairs]
+    places = {"file": np.full(len(group), index), "group": group, "row": within}
+    for name, values in places.items():
+        rows = rows.append_column(name, pa.array(values, pa.int32()))
+    if any(wanted):
+        yield rows.drop_columns(["split"]).filter(pa.array(wanted))
+
+
+def _distinct(column: pa.ChunkedArray) -> tuple[Sequence[str], NDArray[np.int32]]:
+    """Return the distinct strings of a column, and for each row its string's number or UNKNOWN."""
+    encoded = column.combine_chunks().dictionary_encode()
+    index = pc.fill_null(encoded.indices, UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Strings(encoded.dictionary), index
+
+
+class Strings(Sequence[str]):
+    """Strings that stay in Arrow's memory, at a third of what Python's take."""
+
+    def __init__(self, values: pa.Array) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self.values[index]
+        return found.as_py() if isinstance(index, int) else found.to_pylist()
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = column.combine_chunks().to_numpy(zero_copy_only=False).astype(np.float32)
+    return values
