@@ -1,13 +1,19 @@
 """Write a finished dataset in a foreign layout: the folder of formats is the registry."""
 
+import ctypes
+import fcntl
+import glob
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from mvcap import files, plugins
 from mvcap.errors import ConfigError, OutputError, UnknownNameError, UsageError
+from mvcap.exports._chosen import Choice, ChosenViews
 from mvcap.recipes import apply_overrides
 from mvcap.storage import Store
 from pipelines.finish import survey
@@ -15,22 +21,35 @@ from pipelines.finish import survey
 PACKAGE = "mvcap.exports"
 
 
-def export_dataset(root: Path, format_name: str, out: Path, assignments: Sequence[str] = ()) -> int:
+def export_formats() -> list[str]:
+    """List the formats by the names of the command line."""
+    return [name.replace("_", "-") for name in plugins.names(PACKAGE)]
+
+
+def export_dataset(
+    root: Path,
+    format_name: str,
+    out: Path,
+    assignments: Sequence[str] = (),
+    *,
+    choice: Choice | None = None,
+) -> int:
     """Export a dataset and return how many views were written.
 
-    The folder gets its name once all is written; a failed or stopped export leaves none of that name.
+    The folder gets its name once all is written and on the disk. A failed export leaves nothing, and a killed
+    one a folder whose name begins with `.attempt-`, which the next export to the same place removes.
 
     Args:
         format_name: such as `mvcap-json`.
         out: must not exist, or be empty.
         assignments: `name=value` for the format's `Options`.
+        choice: which views; all of them where None.
 
     Raises:
-        UsageError: an unknown format or option, an unfinished dataset, a folder in use, or views that the
-            format cannot hold.
+        UsageError: an unknown format or option, an unfinished dataset, nothing chosen, a folder in use, or
+            views that the format cannot hold.
     """
-    known = [name.replace("_", "-") for name in plugins.names(PACKAGE)]
-    if format_name not in known:
+    if format_name not in (known := export_formats()):
         raise UnknownNameError("export format", format_name, known)
     module = plugins.load(PACKAGE, format_name.replace("-", "_"))
     options = _options(module.Options, assignments)
@@ -40,24 +59,72 @@ def export_dataset(root: Path, format_name: str, out: Path, assignments: Sequenc
         raise UsageError(f"{root} is not finished; the command that began it goes on with it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is in use: export into a new folder with --out")
-    temporary = files.temporary_name(out.absolute())
+    chosen = ChosenViews(store, plan, choice or Choice())
     try:
-        with files.disk_full_explained(out):
-            temporary.mkdir(parents=True)
-            views: int = module.export(store, plan, temporary, options)
-            temporary.replace(out.absolute())
+        with files.disk_full_explained(out), _new_folder(out.absolute()) as folder:
+            views: int = module.export(chosen, folder, options)
+            chosen.write_attribution(folder)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error}") from error
+    return views
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; on leaving, make it durable and rename it to `path`.
+
+    What killed exports to the same path left is removed first: who is at work holds a lock on its folder.
+    """
+    for left in path.parent.glob(f"{files.TEMPORARY}*-{glob.escape(path.name)}"):
+        with _opened(left) as descriptor:
+            if _locked(descriptor):
+                shutil.rmtree(left)
+    temporary = files.temporary_name(path)
+    temporary.mkdir(parents=True)
+    try:
+        with _opened(temporary) as descriptor:
+            _locked(descriptor)
+            yield temporary
+            _flush(descriptor)
+            temporary.replace(path)
+        files.sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return views
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a folder until it is closed; false where another holds it, or file systems have no such locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _flush(descriptor: int) -> None:
+    """Flush the file system that holds a folder: one call, where there may be a million files.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _options(model: type[BaseModel], assignments: Sequence[str]) -> BaseModel:
     try:
         return model.model_validate(apply_overrides({}, assignments))
     except ValidationError as error:
-        valid = ", ".join(model.model_fields)
+        valid = ", ".join(model.model_fields) or "none"
         problems = [
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (valid: {valid})"
             for problem in error.errors()

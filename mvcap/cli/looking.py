@@ -1,4 +1,4 @@
-"""The commands that look at what is there: `status`, `verify`, `export`, `doctor`."""
+"""The commands that look at what is there: `status`, `verify`, `doctor`."""
 
 import json
 import sys
@@ -70,23 +70,6 @@ def verify(
             print(f"{problem.file}: {problem.message}")
     say(f"{len(problems)} problems" if problems else f"{dataset} is whole")
     raise typer.Exit(1 if problems else 0)
-
-
-@app.command()
-def export(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="A finished dataset.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", parser=path_of, help="A new folder.")],
-    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="The layout: mvcap-json.")],
-    settings: Settings = None,
-) -> None:
-    """Write a dataset in another layout. `mvcap-json` is the one in which MVCap was published.
-
-    Example: `mvcap export my_dataset --format mvcap-json --out my_mvcap --set split=train`
-    """
-    from pipelines.exporting import export_dataset
-
-    views = export_dataset(dataset, format_name, out, settings or [])
-    say(f"wrote {views} views to {out}")
 
 
 @app.command()
