@@ -19,8 +19,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -31,6 +30,7 @@ from PIL import Image
 from mvcap import schema
 from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, MissingExtraError, UsageError, did_you_mean
+from mvcap.places import parse_place
 from mvcap.plan import Plan, Shard
 from mvcap.records import SelectedObject
 from mvcap.storage import Store
@@ -74,7 +74,7 @@ def open_dataset(folder: str | PathLike[str]) -> "Dataset":
         OutputError: the folder holds no dataset.
         CorruptDatasetError: its plan or its list of objects is damaged.
     """
-    store = Store(Path(folder))
+    store = Store(parse_place(fspath(folder)))
     plan = store.require_plan()
     return Dataset(store, plan, tuple(_committed_objects(store, plan)))
 

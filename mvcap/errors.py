@@ -15,11 +15,13 @@ MvcapError                       exit 1
 │   ├── ConfigChangedError       committed work was made with other settings
 │   └── DatasetLockedError       another driver is at work on the dataset
 ├── CorruptDatasetError          what is on disk contradicts its commit records
+├── LockLostError                another driver has taken the dataset over
 ├── DiskFullError                the dataset's disk has no room left
 ├── NothingSurvivedError         every object was rejected
 ├── TrainingDivergedError        a loss or gradient is not finite
 └── InfrastructureError          workers keep dying for reasons no object explains
     ├── HubUnreachableError      the hub does not answer; no object is to blame
+    ├── StorageUnreachableError  the object store does not answer
     └── DeviceFaultError         a GPU failed, and its process can use it no more
 """
 
@@ -156,6 +158,10 @@ class CorruptDatasetError(MvcapError):
     """Files on disk contradict their commit records."""
 
 
+class LockLostError(MvcapError):
+    """The dataset is no longer this process's to work on: another one has taken it over."""
+
+
 class DiskFullError(MvcapError):
     """The dataset's disk has no room left."""
 
@@ -174,6 +180,10 @@ class InfrastructureError(MvcapError):
 
 class HubUnreachableError(InfrastructureError):
     """The hub does not answer, or lets nobody in for the moment; the same command goes on later."""
+
+
+class StorageUnreachableError(InfrastructureError):
+    """The object store does not answer, however often it is asked; the same command goes on later."""
 
 
 class DeviceFaultError(InfrastructureError):

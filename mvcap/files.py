@@ -1,197 +1,186 @@
-"""Every byte of a dataset goes through here: wholly on disk or not there.
+"""Every byte of a dataset goes through here, wherever it lies: wholly there or not at all."""
 
-Writing is temporary name, fsync, rename, fsync the folder.
-"""
-
-import errno
-import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
-from uuid import uuid4
 
-from mvcap import fault_points
-from mvcap.errors import DiskFullError
-
-TEMPORARY = ".attempt-"
-"""Stands in the name of every file that is not finished."""
-
-
-def temporary_name(path: Path) -> Path:
-    """Return a name beside `path` that no other attempt uses."""
-    return path.with_name(f"{TEMPORARY}{uuid4().hex[:12]}-{path.name}")
-
-
-def probe(folder: Path) -> None:
-    """Make sure that a folder exists, or can be made, and takes files; nothing is left in it.
-
-    Raises:
-        OSError: it does not.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=folder, prefix=TEMPORARY):
-        pass
-
-
-def exists(path: Path) -> bool:
-    return path.exists()
-
-
-def size(path: Path) -> int | None:
-    """Return a file's bytes, or None where there is no such file."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a whole file.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    return path.read_bytes()
-
-
-def list_files(folder: Path) -> list[Path]:
-    """List all files in a folder and below, sorted; none where there is no such folder."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def delete(path: Path) -> None:
-    """Remove a file; nothing happens where there is none."""
-    path.unlink(missing_ok=True)
-
-
-def move(source: Path, target: Path) -> None:
-    """Give a file another name, durably, replacing what has that name."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.replace(target)
-    sync(target.parent)
-
-
-@contextmanager
-def scratch(path: Path) -> Iterator[Path]:
-    """Give a local path to fill; `publish` then makes it `path`, and without it nothing is left."""
-    with disk_full_explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield path
-
-
-def publish(scratch_file: Path, path: Path) -> None:
-    """Make what was filled under `scratch` durable at its place."""
-    assert scratch_file == path, f"{scratch_file} is not the scratch file of {path}"
-    sync(scratch_file)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically and durably, replacing what was there."""
-    with staged(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically and durably, replacing what was there."""
-    write_bytes(path, json_bytes(content))
+from mvcap import local_files, object_files
+from mvcap.local_files import cache_folder as cache_folder
+from mvcap.local_files import disk_full_explained as disk_full_explained
+from mvcap.local_files import sync as sync
+from mvcap.places import TEMPORARY as TEMPORARY
+from mvcap.places import AnyPlace, FileFacts, ObjectPlace, Place
+from mvcap.places import temporary_name as temporary_name
 
 
 def json_bytes(content: Any) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
+def probe(folder: Place) -> None:
+    """Make sure that a place takes files, and keeps the promises that commits rest on; nothing is left in it.
+
+    Raises:
+        OSError: a folder cannot be made or written.
+        OutputError: storage cannot be reached or written, or ignores the conditions of a write.
+    """
+    if isinstance(folder, Path):
+        local_files.probe(folder)
+    else:
+        object_files.probe(folder)
+
+
+def facts(place: Place) -> FileFacts | None:
+    """Return what can be told of a file without reading it; None where there is no such file."""
+    return local_files.facts(place) if isinstance(place, Path) else object_files.facts(place)
+
+
+def exists(place: Place) -> bool:
+    return facts(place) is not None
+
+
+def read_bytes(place: Place) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return place.read_bytes() if isinstance(place, Path) else object_files.read_versioned(place)[0]
+
+
+def read_versioned(place: Place) -> tuple[bytes, str]:
+    """Read a whole file, and what `replace` takes for its version.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if isinstance(place, Path):
+        return local_files.read_versioned(place)
+    return object_files.read_versioned(place)
+
+
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
-    """Give a temporary path to fill; on leaving, make it durable and rename it to `path`.
+def open_input(place: Place) -> Iterator[Any]:
+    """Give what `pyarrow.parquet` takes as a source: a path, or a file that fetches what is read of it.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if isinstance(place, Path):
+        yield place
+    else:
+        with object_files.open_input(place) as file:
+            yield file
+
+
+def list_files(folder: Place) -> list[Path] | list[ObjectPlace]:
+    """List all files in a folder and below, sorted; none where there is no such folder.
+
+    Storage may list a new file late: what must not be missed has a name that is known, and is read by it.
+    """
+    return local_files.list_files(folder) if isinstance(folder, Path) else object_files.list_files(folder)
+
+
+def delete(place: Place) -> None:
+    """Remove a file; nothing happens where there is none."""
+    if isinstance(place, Path):
+        local_files.delete(place)
+    else:
+        object_files.delete(place)
+
+
+def move(source: AnyPlace, target: AnyPlace) -> None:
+    """Give a file another name, durably, replacing what has that name.
+
+    Storage knows no names to change: there it is a copy that the server makes, and the end of the source.
+
+    Raises:
+        FileNotFoundError: there is no source.
+    """
+    if isinstance(source, Path):
+        assert isinstance(target, Path)
+        local_files.move(source, target)
+    else:
+        assert isinstance(target, ObjectPlace)
+        object_files.move(source, target)
+
+
+def write_bytes(place: Place, content: bytes) -> None:
+    """Write a file atomically and durably, replacing what was there."""
+    if isinstance(place, Path):
+        local_files.write_bytes(place, content)
+    else:
+        object_files.write_bytes(place, content)
+
+
+def write_json(place: Place, content: Any) -> None:
+    """Write JSON atomically and durably, replacing what was there."""
+    write_bytes(place, json_bytes(content))
+
+
+def create_if_absent(place: Place, content: bytes) -> bool:
+    """Write a file atomically unless it exists; return whether this call created it."""
+    if isinstance(place, Path):
+        return local_files.create_if_absent(place, content)
+    return object_files.create_if_absent(place, content)
+
+
+def replace(place: Place, content: bytes, version: str) -> bool:
+    """Write a file anew unless it has another version by now; return whether this call did.
+
+    In a folder, callers that may be two at once hold a lock.
+    """
+    if isinstance(place, Path):
+        return local_files.replace(place, content, version)
+    return object_files.replace(place, content, version)
+
+
+@contextmanager
+def staged(place: Place) -> Iterator[Path]:
+    """Give a local path to fill; on leaving, make it durable at its place.
 
     Raises:
         DiskFullError: the disk or quota is exhausted; the temporary file is gone then.
     """
-    temporary = temporary_name(path)
-    try:
-        with disk_full_explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            fault_points.passing("staged.written")
-            sync(temporary)
-            fault_points.passing("staged.synced")
-            temporary.replace(path)
-            fault_points.passing("staged.renamed")
-            sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def create_if_absent(path: Path, content: bytes) -> bool:
-    """Write a file atomically unless it exists; return whether this call created it."""
-    temporary = temporary_name(path)
-    try:
-        with disk_full_explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            fault_points.passing("created.written")
-            sync(temporary)
-            fault_points.passing("created.synced")
-            _link_or_create(temporary, path, content)
-            fault_points.passing("created.named")
-            sync(path.parent)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _link_or_create(temporary: Path, path: Path, content: bytes) -> None:
-    """Give a file a second name, or write it anew where the file system has no links (exFAT, SMB).
-
-    Raises:
-        FileExistsError: the name is taken.
-    """
-    try:
-        path.hardlink_to(temporary)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-            raise
-        with path.open("xb") as file:  # exclusive; torn by a crash, it is a damaged record and proves nothing
-            file.write(content)
-            os.fsync(file.fileno())
+    if isinstance(place, Path):
+        with local_files.staged(place) as path:
+            yield path
+    else:
+        with object_files.scratch(place) as path:
+            yield path
+            object_files.publish(path, place)
 
 
 @contextmanager
-def disk_full_explained(path: Path) -> Iterator[None]:
-    """Turn "no space left" and "quota exceeded" into an error that names the place."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f"no space left to write {path}: {error.strerror}; free some and run again"
-            ) from error
-        raise
+def scratch(place: Place) -> Iterator[Path]:
+    """Give a local path of the same name to fill, which `publish` then makes the file at `place`."""
+    if isinstance(place, Path):
+        with local_files.scratch(place) as path:
+            yield path
+    else:
+        with object_files.scratch(place) as path:
+            yield path
 
 
-def sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def publish(scratch_file: Path, place: Place) -> FileFacts:
+    """Make what was filled under `scratch` durable at its place, and return its size and checksum."""
+    if isinstance(place, Path):
+        return local_files.publish(scratch_file, place)
+    return object_files.publish(scratch_file, place)
 
 
-def sha256_of(path: Path) -> str:
-    """Hash a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(place: Place) -> str:
+    """Hash a file's content.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return local_files.sha256_of(place) if isinstance(place, Path) else object_files.sha256_of(place)
 
 
-def cache_folder() -> Path:
-    """Return where downloads and unpacked archives are kept: `MVCAP_CACHE`, else the user's cache folder."""
-    if chosen := os.environ.get("MVCAP_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mvcap"
+def discard_uploads(folder: Place) -> None:
+    """Let go of the uploads that killed runs left unfinished; a folder has none."""
+    if isinstance(folder, ObjectPlace):
+        object_files.discard_uploads(folder)

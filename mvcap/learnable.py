@@ -1,13 +1,12 @@
 """Which objects of a finished dataset may be learnt from."""
 
-from pathlib import Path
-
 from mvcap.config import TRAINING
 from mvcap.errors import OutputError
+from mvcap.places import Place
 from mvcap.tables import read_table
 
 
-def learnable_uids(dataset: Path, *, lookalikes: bool = True) -> set[str]:
+def learnable_uids(dataset: Place, *, lookalikes: bool = True) -> set[str]:
     """Return the training objects that do not look like one of another split.
 
     Args:

@@ -1,181 +1,85 @@
-"""One driver at a time: `flock`, which dies with its owner, so a killed driver leaves nothing behind."""
+"""One driver at a time for a dataset, or for each of its slices.
 
-import fcntl
-import json
+On a disk of this machine that is a `flock`, which a dead driver lets go of. In storage, and in a folder that
+machines share over a network, it is a lease, which a dead driver of another machine lets expire.
+"""
+
 import os
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Final
 
-import psutil
+from mvcap.errors import UsageError
+from mvcap.flocks import drivers_with_flocks, flock_dataset
+from mvcap.holds import Hold, Part
+from mvcap.leases import Lease, drivers_with_leases
+from mvcap.places import Place
 
-from mvcap.errors import DatasetLockedError, OutputError
-
-Part = tuple[int, int]
-"""Slice K of N, 0 <= K < N."""
-
-
-class Announce:
-    """Writes into a held lock who holds it, and what for."""
-
-    def __init__(self, lock: IO[str]) -> None:
-        self._lock = lock
-        self._announced = False
-
-    def __call__(self, **facts: Any) -> None:
-        """Tell other drivers; `facts` are plain JSON values for `slices_at_work`."""
-        self._announced = True
-        self._lock.truncate(0)
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-        self._lock.write(json.dumps(who | facts))
-        self._lock.flush()
-
-    def withdraw(self) -> None:
-        """Take back what was told, if anything was."""
-        if self._announced:
-            self._lock.truncate(0)
+CHOICE: Final = "MVCAP_LOCKS"
+"""`lease` or `flock` for folders, where it cannot be told whether machines share them."""
+SHARED: Final = frozenset(
+    {"afs", "beegfs", "ceph", "cifs", "gfs2", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3", "wekafs"}
+    | {f"fuse.{name}" for name in ("ceph", "gcsfuse", "glusterfs", "juicefs", "s3fs", "sshfs", "weka")}
+)
+"""Types of file systems that several machines may see, as `/proc/self/mountinfo` names them."""
 
 
 @contextmanager
-def dataset_lock(internal: Path, part: Part | None = None) -> Iterator[Announce]:
+def dataset_lock(
+    internal: Place,
+    part: Part | None = None,
+    *,
+    steal: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Hold]:
     """Hold a dataset: alone, or one slice of it beside the holders of other slices.
 
-    Gives a function that writes into the lock who holds it; call it before the first change, so that a
-    run with nothing to do leaves the dataset untouched.
+    Args:
+        steal: take the lease of a driver on another machine that has not expired yet.
+        tell: hears why nothing happens for a while.
 
     Raises:
         DatasetLockedError: another driver holds it; the message names host, pid and age.
-        OutputError: the folder cannot be written.
+        OutputError: its place cannot be written.
     """
-    with _open(internal / "lock") as whole:
-        if part is None:
-            _acquire(whole, fcntl.LOCK_EX, internal)
-            with _announcing(whole) as announce:
-                yield announce
-            return
-        _acquire(whole, fcntl.LOCK_SH, internal)
-        with _open(slice_lock(internal, part)) as own:
-            with choosing(internal):  # `slices_at_work` holds this file for a moment, to see who lives
-                _acquire(own, fcntl.LOCK_EX, internal)
-            with _announcing(own) as announce:
-                yield announce
-
-
-def slice_lock(internal: Path, part: Part) -> Path:
-    return internal / f"lock.{part[0]}-of-{part[1]}"
-
-
-@contextmanager
-def choosing(internal: Path) -> Iterator[None]:
-    """Hold the right to choose what a slice will do; other slices wait, so keep it short."""
-    with waiting_lock(internal / "choice.lock"):
-        yield
-
-
-def slices_at_work(internal: Path, own: Part | None) -> Iterator[dict[str, Any]]:
-    """Yield what every other slice at work has announced; call it inside `choosing`.
-
-    A slice that is held but has announced nothing is left out: it has not chosen yet, and will look here.
-    """
-    for path in sorted(internal.glob("lock.*-of-*")):
-        if own and path == slice_lock(internal, own):
-            continue
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                with suppress(ValueError, TypeError):
-                    yield dict(json.loads(file.read()))
-
-
-@contextmanager
-def finishing(internal: Path, part: Part | None, announce: Announce) -> Iterator[bool]:
-    """Tell whether no other slice is at work, and let none begin until the end: then all can be read.
-
-    Of slices that end together, the last one is told so.
-    """
-    if part is None:
-        yield True
+    if isinstance(internal, Path) and not _shared(internal):
+        with flock_dataset(internal, part) as flock:
+            yield flock
         return
-    with choosing(internal):
-        announce.withdraw()
-        yield next(slices_at_work(internal, part), None) is None
+    lease = Lease(internal, part, steal=steal, tell=tell)
+    with lease.held():
+        yield lease
 
 
-@contextmanager
-def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file for a moment; whoever comes second waits."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _open(path: Path) -> IO[str]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a+")
-    except OSError as error:
-        raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from error
-
-
-def _acquire(file: IO[str], mode: int, internal: Path) -> None:
-    try:
-        fcntl.flock(file, mode | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DatasetLockedError(_refusal(Path(file.name), internal)) from error
-
-
-@contextmanager
-def _announcing(file: IO[str]) -> Iterator[Announce]:
-    """Give what writes who holds the lock; what it wrote is gone when the lock is."""
-    announce = Announce(file)
-    try:
-        yield announce
-    finally:
-        announce.withdraw()
-
-
-def _refusal(refused: Path, internal: Path) -> str:
-    """Say who is at work; a whole build is also refused for the sake of slices, each with its own file."""
-    slices = sorted(internal.glob("lock.*")) if refused.name == "lock" else []
-    owners = [owner for path in (refused, *slices) if (owner := _living_owner(path))]
-    return (
-        f"{internal.parent} is in use by {owners[0] if owners else 'another driver'}; wait for it to end, or "
-        "end that process and run the same command"
-    )
-
-
-def drivers_at_work(internal: Path) -> list[dict[str, Any]]:
+def drivers_at_work(internal: Place) -> list[dict[str, Any]]:
     """List who has announced to be at work, with `host`, `pid`, `since` and the `slice`, None for all.
 
-    Takes no lock, so that looking disturbs nobody.
+    Takes no lock, so that looking disturbs nobody. A driver that died on another machine is listed until
+    somebody takes its place.
     """
-    found = []
-    for path in (internal / "lock", *sorted(internal.glob("lock.*-of-*"))):
-        if driver := _living_driver(path):
-            part = path.name.removeprefix("lock.").replace("-of-", "/") if path.name != "lock" else None
-            found.append(driver | {"slice": part})
-    return found
+    if isinstance(internal, Path) and not _shared(internal):
+        return drivers_with_flocks(internal)
+    return drivers_with_leases(internal)
 
 
-def _living_owner(path: Path) -> str | None:
-    """Describe who holds a lock."""
-    if (driver := _living_driver(path)) is None:
-        return None
-    age_s = max(time.time() - float(driver["since"]), 0)
-    return f"process {driver['pid']} on {driver['host']}, for {age_s:.0f} s"
+def _shared(folder: Path) -> bool:
+    chosen = os.environ.get(CHOICE, "")
+    if chosen not in ("", "flock", "lease"):
+        raise UsageError(f"{CHOICE}={chosen} must be flock or lease")
+    return chosen == "lease" if chosen else file_system(folder) in SHARED
 
 
-def _living_driver(path: Path) -> dict[str, Any] | None:
-    """Read who holds a lock, unless that is a killed driver, whose name stays behind."""
+def file_system(folder: Path) -> str:
+    """Name the type of the file system that a folder is, or would be, on; empty where that cannot be told."""
+    resolved, found = folder.resolve(), ("", "")
     try:
-        driver = dict(json.loads(path.read_bytes()))
-        host, pid, _ = str(driver["host"]), int(driver["pid"]), float(driver["since"])
-        alive = host != socket.gethostname() or psutil.pid_exists(pid)
-    except (OSError, OverflowError, ValueError, KeyError, TypeError):
-        return None
-    return driver if alive else None
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        mount = before.split()[4].encode().decode("unicode_escape")  # a space in it stands as \\040
+        if resolved.is_relative_to(mount) and len(mount) >= len(found[0]):
+            found = mount, after.split()[0]
+    return found[1]

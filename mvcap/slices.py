@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mvcap.errors import UsageError
-from mvcap.locks import Part
+from mvcap.holds import Part
 
 SLURM_TASK: Final = "SLURM_ARRAY_TASK_ID"
 SLURM_COUNT: Final = "SLURM_ARRAY_TASK_COUNT"

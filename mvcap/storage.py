@@ -8,8 +8,8 @@ reader. A file without a commit record does not exist.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from mvcap import fault_points, files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.config import settings_hash
 from mvcap.errors import CorruptDatasetError, OutputError
+from mvcap.flocks import waiting_lock
+from mvcap.holds import Guard, Hold, Part, unguarded
 from mvcap.leaks import Leaks
-from mvcap.locks import waiting_lock
+from mvcap.locks import dataset_lock
+from mvcap.places import ObjectPlace, Place, relative_name
 from mvcap.plan import Plan, Shard
 from mvcap.records import Rejected, SelectedObject
 from mvcap.tables import TableWriter, open_table, read_table
@@ -38,66 +41,90 @@ class Store:
     """The files of one dataset.
 
     Args:
-        root: the dataset's folder; it need not exist yet.
+        root: the dataset's place; it need not exist yet.
+        guard: asked before every commit whether the dataset is still held.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Place, guard: Guard = unguarded) -> None:
         self.root = root
+        self.guard = guard
+
+    @contextmanager
+    def lock(
+        self,
+        part: Part | None = None,
+        *,
+        steal: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[Hold]:
+        """Hold the dataset, or a slice of it, and guard what this store commits: see `dataset_lock`."""
+        with dataset_lock(self.internal, part, steal=steal, tell=tell) as hold:
+            self.guard = hold.guard
+            yield hold
 
     # places
 
     @property
-    def internal(self) -> Path:
+    def internal(self) -> Place:
         return self.root / INTERNAL
 
     @property
-    def attempts(self) -> Path:
+    def attempts(self) -> Place:
         """Where files lie that are not committed; never beside the data, where readers would find them."""
         return self.internal / "attempts"
 
     @property
-    def broken(self) -> Path:
+    def broken(self) -> Place:
         """Where files lie that contradict their commit records, for whoever wants to know why."""
         return self.internal / "broken"
 
     @property
-    def views(self) -> Path:
+    def views(self) -> Place:
         """Where rendered shards lie until they are captioned."""
         return self.internal / "views"
 
-    def target(self, stage: StageName, shard: Shard) -> Path:
+    def name_of(self, place: Place) -> str:
+        """Name a file of the dataset as records do: by what comes after the root."""
+        return relative_name(place, self.root)
+
+    def is_internal(self, place: Place) -> bool:
+        """Tell whether a file or folder of the dataset is our own, and not for readers."""
+        name = self.name_of(place)
+        return name == INTERNAL or name.startswith(f"{INTERNAL}/")
+
+    def target(self, stage: StageName, shard: Shard) -> Place:
         """Where a stage's file of a shard lies."""
         if stage == RENDER:
             return self.views / f"{shard.index:05d}.parquet"
         return self.root / "data" / shard.file_name
 
-    def commit_path(self, stage: StageName, index: int) -> Path:
+    def commit_path(self, stage: StageName, index: int) -> Place:
         return self.internal / "commits" / stage / f"{index:05d}.json"
 
-    def sheet_path(self, shard: Shard) -> Path:
+    def sheet_path(self, shard: Shard) -> Place:
         return self.root / "report" / "sheets" / f"{Path(shard.file_name).stem}.png"
 
     @property
-    def samples_path(self) -> Path:
+    def samples_path(self) -> Place:
         return self.root / "report" / "samples.png"
 
     @property
-    def objects_path(self) -> Path:
+    def objects_path(self) -> Place:
         return self.internal / "objects.parquet"
 
     @property
-    def listing_failures_path(self) -> Path:
+    def listing_failures_path(self) -> Place:
         return self.internal / "listing_failures.json"
 
     @property
-    def leaks_path(self) -> Path:
+    def leaks_path(self) -> Place:
         return self.internal / "leaks.json"
 
     @property
-    def config_path(self) -> Path:
+    def config_path(self) -> Place:
         return self.internal / "config.yaml"
 
-    def settings_path(self, stage: StageName, digest: str) -> Path:
+    def settings_path(self, stage: StageName, digest: str) -> Place:
         return self.internal / "settings" / f"{stage}-{digest}.json"
 
     # plan
@@ -133,7 +160,12 @@ class Store:
         listing_failures: Iterable[Rejected],
         leaks: Leaks | None = None,
     ) -> None:
-        """Store the plan and what it is about; the plan itself comes last and makes the rest count."""
+        """Store the plan and what it is about; the plan itself comes last and makes the rest count.
+
+        Raises:
+            LockLostError: another driver has taken the dataset over.
+        """
+        self.guard()
         by_uid = {item.uid: item for item in objects}
         with (
             files.staged(self.objects_path) as path,
@@ -232,12 +264,18 @@ class Store:
 
     def read_commit(self, stage: StageName, index: int) -> Commit | None:
         """Read a commit record as it stands, whatever became of its file."""
+        return self._read_record(stage, index)[0]
+
+    def _read_record(self, stage: StageName, index: int) -> tuple[Commit | None, str | None]:
+        """Read a commit record and its version; a damaged one has a version only."""
         try:
-            return Commit.from_json(json.loads(files.read_bytes(self.commit_path(stage, index))))
+            content, version = files.read_versioned(self.commit_path(stage, index))
         except FileNotFoundError:
-            return None
+            return None, None
+        try:
+            return Commit.from_json(json.loads(content)), version
         except (ValueError, KeyError, TypeError):
-            return None  # a damaged record proves nothing: the shard is done again
+            return None, version  # it proves nothing: the shard is done again
 
     def find_commit(self, stage: StageName, shard: Shard) -> Commit | None:
         """Return the commit of a shard that is done: its file is there, with the right size.
@@ -251,10 +289,15 @@ class Store:
             return commit if stage == RENDER and self.find_commit(CAPTION, shard) else None
         if commit.file is None:
             return commit
-        self._roll_forward(commit, shard)
         path = self.target(stage, shard)
-        whole = files.size(path) == commit.bytes
-        return commit if whole and path == self.root / commit.file else None
+        if path != self.root / commit.file:
+            return None
+        facts = files.facts(path)
+        if facts is None or facts.sha256 != commit.sha256:  # a disk tells no checksum: sizes may be equal
+            self._roll_forward(commit, shard)
+            facts = files.facts(path)
+        whole = facts and facts.bytes == commit.bytes and facts.sha256 in (None, commit.sha256)
+        return commit if whole else None
 
     def _roll_forward(self, commit: Commit, shard: Shard) -> None:
         """Give a committed file its final name, unless another commit has replaced it meanwhile."""
@@ -262,13 +305,24 @@ class Store:
         if commit.temporary is None or not files.exists(temporary):
             return
         final = self.target(commit.stage, shard)
-        with waiting_lock(self.internal / "commits" / f"{commit.stage}.lock"):
+        with self._turn(commit.stage):
             current = self.read_commit(commit.stage, shard.index)
             if current is None or current.temporary != commit.temporary:
                 return
-            if files.size(temporary) == commit.bytes:
-                files.move(temporary, final)
+            found = files.facts(temporary)
+            if found and found.bytes == commit.bytes:
+                with suppress(FileNotFoundError):  # storage knows no turns: another reader was faster
+                    files.move(temporary, final)
                 fault_points.passing("shard.renamed")
+        if isinstance(final, ObjectPlace):
+            now = self.read_commit(commit.stage, shard.index)
+            if now and now.temporary != commit.temporary:
+                self._roll_forward(now, shard)  # this one may have been copied over it
+
+    def _turn(self, stage: StageName) -> AbstractContextManager[None]:
+        """Let one process at a time change a stage's records in a folder; storage compares as it writes."""
+        lock = self.internal / "commits" / f"{stage}.lock"
+        return waiting_lock(lock) if isinstance(lock, Path) else nullcontext()
 
     @contextmanager
     def stage_file(self, stage: StageName, shard: Shard) -> Iterator[Path]:
@@ -306,8 +360,12 @@ class Store:
 
         Returns:
             The commit that counts: another attempt's, where that one was first.
+
+        Raises:
+            LockLostError: another driver has taken the dataset over.
         """
         fault_points.passing("shard.written")
+        self.guard()
         previous = self.read_commit(stage, shard.index)
         if generation is None:
             generation = self.next_generation(stage, shard)
@@ -321,31 +379,41 @@ class Store:
             **facts,
         )
         fault_points.passing("shard.synced")
-        path, content = self.commit_path(stage, shard.index), files.json_bytes(commit.to_json())
-        if previous:
-            files.write_bytes(path, content)
-        elif not files.create_if_absent(path, content):
-            if winner := self.read_commit(stage, shard.index):
+        self.guard()  # an upload may have taken long
+        while not self._record(commit):
+            winner = self.read_commit(stage, shard.index)
+            if winner and winner.generation >= generation:
                 return winner
-            files.write_bytes(path, content)  # what stands there is damaged and proves nothing
         fault_points.passing("shard.recorded")
         self._roll_forward(commit, shard)
         fault_points.passing("shard.committed")
         return commit
 
+    def _record(self, commit: Commit) -> bool:
+        """Write a commit's record unless one as new or newer stands there; return whether it was written."""
+        path, content = self.commit_path(commit.stage, commit.shard), files.json_bytes(commit.to_json())
+        with self._turn(commit.stage):
+            previous, version = self._read_record(commit.stage, commit.shard)
+            if previous and previous.generation >= commit.generation:
+                return False
+            if version is None:
+                return files.create_if_absent(path, content)
+            return files.replace(path, content, version)
+
     def _file_facts(self, stage: StageName, shard: Shard, temporary: Path | None) -> dict[str, Any]:
         if temporary is None:
             return {}
-        files.publish(temporary, self.attempts / temporary.name)
+        facts = files.publish(temporary, self.attempts / temporary.name)
         return {
-            "file": str(self.target(stage, shard).relative_to(self.root)),
+            "file": self.name_of(self.target(stage, shard)),
             "temporary": temporary.name,
-            "sha256": files.sha256_of(temporary),
-            "bytes": temporary.stat().st_size,
+            "sha256": facts.sha256,
+            "bytes": facts.bytes,
         }
 
     def clear_attempts(self) -> None:
         """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
+        files.discard_uploads(self.root)
         for path in files.list_files(self.root):
             if path.name.startswith(files.TEMPORARY) and self._is_written_to(path.parent):
                 files.delete(path)
@@ -354,10 +422,10 @@ class Store:
                 if commit and commit.dropped:
                     files.delete(path)
 
-    def _is_written_to(self, folder: Path) -> bool:
+    def _is_written_to(self, folder: Place) -> bool:
         """Tell whether files are finished in a folder; what `broken` keeps has names like theirs."""
         beside = (self.root, self.samples_path.parent, self.root / "report" / "sheets")
-        return folder in beside or (folder.is_relative_to(self.internal) and folder != self.broken)
+        return folder in beside or (folder != self.broken and self.is_internal(folder))
 
     def digest(self, plan: Plan) -> str:
         """Hash the plan and what is committed of it: all that cards, sheets and summaries depend on."""
@@ -373,15 +441,15 @@ class Store:
 
     def drop_views(self, shard: Shard) -> None:
         """Remove a shard's rendered views once the data file holds the same pictures."""
-        commit = self.read_commit(RENDER, shard.index)
-        if commit is None or commit.dropped or commit.file is None:
-            return
-        files.write_json(
-            self.commit_path(RENDER, shard.index), commit.to_json() | {"dropped": True, "temporary": None}
-        )
-        fault_points.passing("views.dropped")
-        files.delete(self.target(RENDER, shard))
-        fault_points.passing("views.removed")
+        with self._turn(RENDER):
+            commit, version = self._read_record(RENDER, shard.index)
+            if commit is None or version is None or commit.dropped or commit.file is None:
+                return
+            content = files.json_bytes(commit.to_json() | {"dropped": True, "temporary": None})
+            if files.replace(self.commit_path(RENDER, shard.index), content, version):
+                fault_points.passing("views.dropped")
+                files.delete(self.target(RENDER, shard))
+                fault_points.passing("views.removed")
 
     # rows
 
@@ -400,7 +468,7 @@ class Store:
 
 
 @contextmanager
-def _damage_explained(path: Path, remedy: str) -> Iterator[None]:
+def _damage_explained(path: Place, remedy: str) -> Iterator[None]:
     """Turn whatever a damaged file makes its reader raise into an error that says what to do."""
     try:
         yield

@@ -9,6 +9,9 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mvcap import files
+from mvcap.places import Place
+
 
 class TableWriter:
     """Write groups of rows to a Parquet file.
@@ -50,22 +53,27 @@ class TableWriter:
 
 
 @contextmanager
-def open_table(path: Path) -> Iterator[pq.ParquetFile]:
+def open_table(place: Place) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; its pages are checked against their checksums as they are read."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    far = not isinstance(place, Path)  # there, what is read together is fetched together
+    with (
+        files.open_input(place) as source,
+        pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=far) as file,
+    ):
         yield file
 
 
 def read_table(
-    path: Path, *, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
+    place: Place, *, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
 ) -> pa.Table:
     """Read columns and rows of a Parquet file, as `pyarrow.parquet.read_table` does."""
-    return pq.read_table(path, columns=columns, filters=filters, page_checksum_verification=True)
+    with files.open_input(place) as source:
+        return pq.read_table(source, columns=columns, filters=filters, page_checksum_verification=True)
 
 
-def filled_rows(path: Path, column: str) -> int:
+def filled_rows(place: Place, column: str) -> int:
     """Count the rows whose plain column is not null, from a file's footer alone."""
-    with open_table(path) as file:
+    with open_table(place) as file:
         metadata = file.metadata
     leaf = next(
         index for index in range(metadata.num_columns) if metadata.schema.column(index).path == column

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +17,7 @@ import pyarrow as pa
 from mvcap import fault_points, files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.errors import CorruptDatasetError, OutputError
-from mvcap.locks import dataset_lock
+from mvcap.places import Place
 from mvcap.plan import Plan, Shard
 from mvcap.storage import Store
 from mvcap.tables import open_table
@@ -38,7 +37,7 @@ class Problem:
     stage: StageName | None = None
 
 
-def verify_dataset(root: Path, *, mark: bool = True) -> list[Problem]:
+def verify_dataset(root: Place, *, mark: bool = True) -> list[Problem]:
     """Find everything that is wrong with a dataset's files.
 
     Args:
@@ -53,11 +52,11 @@ def verify_dataset(root: Path, *, mark: bool = True) -> list[Problem]:
     if not mark:
         return list(find_problems(store, plan))
     try:
-        with dataset_lock(store.internal) as announce:
+        with store.lock() as hold:
             problems = list(find_problems(store, plan))
             for problem in problems:
                 if problem.shard and problem.stage:
-                    announce()
+                    hold.announce()
                     _set_aside(store, problem.shard, problem.stage)
     except OutputError as error:
         raise OutputError(f"{error}; to check without setting anything aside, use --dry-run") from error
@@ -84,7 +83,7 @@ def _damaged_records(store: Store, plan: Plan) -> Iterator[Problem]:
     """Read everything that the next command would read before it looks at the data."""
     planned = [uid for shard in plan.shards for uid in shard.uids]
     objects: list[str] = []
-    readers: list[tuple[Path, Callable[[], Any]]] = [
+    readers: list[tuple[Place, Callable[[], Any]]] = [
         (store.objects_path, lambda: objects.extend(item.uid for item in store.read_objects())),
         (store.listing_failures_path, store.read_listing_failures),
         (store.leaks_path, store.read_leaks),
@@ -101,10 +100,10 @@ def _damaged_records(store: Store, plan: Plan) -> Iterator[Problem]:
             read()
         except CorruptDatasetError as error:
             damaged.add(path)
-            yield Problem(str(path.relative_to(store.root)), str(error).removeprefix(f"{path} "))
+            yield Problem(store.name_of(path), str(error).removeprefix(f"{path} "))
     if store.objects_path not in damaged and objects != planned:
         yield Problem(
-            str(store.objects_path.relative_to(store.root)),
+            store.name_of(store.objects_path),
             "does not hold the plan's objects; delete it and run the same build again with its sources",
         )
     for shard in plan.shards:
@@ -112,7 +111,7 @@ def _damaged_records(store: Store, plan: Plan) -> Iterator[Problem]:
             path = store.commit_path(stage, shard.index)
             if files.exists(path) and store.read_commit(stage, shard.index) is None:
                 what = "is damaged and proves nothing; the next run makes its shard anew"
-                yield Problem(str(path.relative_to(store.root)), what)
+                yield Problem(store.name_of(path), what)
 
 
 def _mixed_settings(store: Store, plan: Plan) -> Iterator[Problem]:
@@ -132,10 +131,10 @@ def _mixed_settings(store: Store, plan: Plan) -> Iterator[Problem]:
 def _flaw(store: Store, shard: Shard, commit: Commit) -> str | None:
     """Say what is wrong with a committed file, cheapest checks first."""
     path = store.root / (commit.file or "")
-    if (size := files.size(path)) is None:
+    if (found := files.facts(path)) is None:
         return "is missing"
-    if size != commit.bytes:
-        return f"has {size} bytes; its commit says {commit.bytes}"
+    if found.bytes != commit.bytes:
+        return f"has {found.bytes} bytes; its commit says {commit.bytes}"
     if files.sha256_of(path) != commit.sha256:
         return "has another content than its commit's checksum"
     try:
@@ -144,7 +143,7 @@ def _flaw(store: Store, shard: Shard, commit: Commit) -> str | None:
         return f"cannot be read: {error}"
 
 
-def _flaw_of_rows(path: Path, shard: Shard, commit: Commit) -> str | None:
+def _flaw_of_rows(path: Place, shard: Shard, commit: Commit) -> str | None:
     with open_table(path) as file:
         schema.check_version(file.schema_arrow, path.name)
         keys = file.read(columns=["uid", "view_index"]).to_pylist()
@@ -179,7 +178,7 @@ def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:
         if content["commits"] == store.digest(plan):
             expected_of |= content.get("sheets", {})
     except (ValueError, KeyError, TypeError):
-        yield Problem(str(marker.relative_to(store.root)), "is damaged; delete it and build again")
+        yield Problem(store.name_of(marker), "is damaged; delete it and build again")
         return
     for name, expected in expected_of.items():
         path = store.root / name
@@ -197,14 +196,14 @@ def _foreign_files(store: Store, plan: Plan) -> Iterator[Problem]:
         if (commit := store.read_commit(CAPTION, shard.index)) and commit.file:
             known.add(store.target(CAPTION, shard))
     for path in files.list_files(store.root):
-        inside = path.is_relative_to(store.internal) and path.parent != store.views
+        inside = store.is_internal(path) and path.parent != store.views
         if not inside and path not in known:
             what = (
                 "is a leftover of an attempt"
                 if path.name.startswith(files.TEMPORARY)
                 else "is not of this dataset"
             )
-            yield Problem(str(path.relative_to(store.root)), what)
+            yield Problem(store.name_of(path), what)
 
 
 def _set_aside(store: Store, shard: Shard, stage: StageName) -> None:

@@ -10,7 +10,8 @@ from mvcap import files
 from mvcap.commits import CAPTION, RENDER, STAGES, UNCAPTIONED, StageName
 from mvcap.config import Config, settings_hash
 from mvcap.errors import NothingSurvivedError
-from mvcap.locks import Announce, Part, choosing, dataset_lock, finishing
+from mvcap.holds import Hold, Part
+from mvcap.places import Place
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
 from pipelines import captioning, fetching, rendering, viewing
@@ -43,7 +44,7 @@ ASSUMED_BYTES_PER_PIXEL = 1.0
 class Request:
     """What a command asks of the pipeline."""
 
-    out: Path
+    out: Place
     render: bool = True
     """List objects and render them; otherwise take the dataset as it stands."""
     caption: bool = True
@@ -52,6 +53,8 @@ class Request:
     """Replace captions that were made with other settings."""
     part: Part | None = None
     """Slice K of N of the shards; None for all."""
+    steal_lock: bool = False
+    """Take the dataset from a driver on another machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +76,22 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
     store = Store(request.out)
     listing = _list(config, store, runner, say) if request.render else None
     require_writable(request.out)
-    with dataset_lock(store.internal, request.part) as announce:
+    with store.lock(request.part, steal=request.steal_lock, tell=say) as hold:
         steps = _steps(config, request)
         work = _choose(config, store, listing, request, steps)
         _say_what_is_missing(store, work.plan, request, say)
         _say_what_is_unknown(work.planned, say)
         if any(work.todo.values()):
             _check_tools(config, request, work, listing)
-            with choosing(store.internal):
+            with hold.choosing():
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
-                _record(config, store, listing, request, work, announce)
+                _record(config, store, listing, request, work, hold)
             _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner)
         else:
             if request.part is None:
                 _clear(config, store, work.plan)
             _restore(config, store, listing, work)
-        with finishing(store.internal, request.part, announce) as alone:
+        with hold.finishing() as alone:
             plan = store.require_plan()  # another slice may have added objects
             outcome = survey(store, plan)
             if not alone:
@@ -141,15 +144,15 @@ def _record(
     listing: Listing | None,
     request: Request,
     work: _Work,
-    announce: Announce,
+    hold: Hold,
 ) -> None:
     """Put plan and settings on disk before any work; slices choose one after another."""
     hashes = {step.stage.name: store.remember_settings(step.stage.name, step.settings) for step in work.steps}
     if request.part is None:
         _clear(config, store, work.plan)
     else:
-        refuse_other_slices(store, hashes, request.part)
-    announce(settings=hashes)
+        refuse_other_slices(store, hashes, hold)
+    hold.announce(settings=hashes)
     if listing:
         save_plan(store, work.plan, listing, work.planned.leaks)
     save_config(store, config, hashes, ran=_ran(request))
@@ -289,8 +292,9 @@ def _run(
     if config.run.logs:
         forget_old_logs(log_folder(store.root))
         stages = [stage if stage.settings == UNCAPTIONED else logged(stage, store.root) for stage in stages]
+    guarded = [replace(stage, guard=store.guard) for stage in stages]
     with observing(totals, labels=labels) as observer:
-        runner.run(stages, store.root, ledger, observer)
+        runner.run(guarded, store.root, ledger, observer)
 
 
 def _in_flight(config: Config, store: Store, plan: Plan, views_of: Callable[[str], int]) -> InFlight:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
-from pathlib import Path
 from typing import Any, Final
 
 from captions.prompts import UNGUIDED_PROMPT, is_guided
@@ -11,7 +10,7 @@ from mvcap import schema
 from mvcap.commits import CAPTION
 from mvcap.config import ClipConfig, Config, settings_hash
 from mvcap.errors import CorruptDatasetError, UsageError
-from mvcap.locks import dataset_lock
+from mvcap.places import Place
 from mvcap.plan import Plan, stable_hash
 from mvcap.records import CaptionedView, Key, Rejected, View
 from mvcap.report.captions import ControlFigures
@@ -37,7 +36,7 @@ class Control:
     """Whether captions were written; otherwise an equal control stood there."""
 
 
-def make_unguided_control(config: Config, root: Path, say: Callable[[str], None]) -> Control:
+def make_unguided_control(config: Config, root: Place, say: Callable[[str], None]) -> Control:
     """Caption a sample of a dataset's views without their categories and put the result on its card.
 
     The dataset's own captions stay as they are. The captioner runs in this process, with the dataset's
@@ -49,13 +48,13 @@ def make_unguided_control(config: Config, root: Path, say: Callable[[str], None]
     """
     store = Store(root)
     plan = store.require_plan()
-    with dataset_lock(store.internal) as announce:
+    with store.lock(tell=say) as hold:
         settings = captioning.caption_settings(config)
         _require_guided_captions(store, plan, config, settings)
         key = ControlKey(settings_hash(settings), UNGUIDED_PROMPT, config.captions.control_views)
         missing = read_key(store) != key
         if missing:
-            announce()
+            hold.announce()
             captioning.check_captioner(config)
             say(f"captioning up to {key.views} views with the prompt {UNGUIDED_PROMPT!r}")
             write_pairs(store, key, list(_caption_sample(config, store, plan, key.views)))

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
 from mvcap import files, schema
 from mvcap.commits import CAPTION
+from mvcap.places import Place
 from mvcap.plan import Plan
 from mvcap.records import CategoryMatch
 from mvcap.report.captions import ControlFigures
@@ -51,7 +51,7 @@ class ControlKey:
     """How many were asked for."""
 
 
-def control_path(store: Store) -> Path:
+def control_path(store: Store) -> Place:
     return store.internal / "controls" / "unguided.parquet"
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.config import TRAINING
 from mvcap.lookalikes import PORTRAIT_SHAPE, first_lookalikes
+from mvcap.places import Place
 from mvcap.plan import Plan, Shard
 from mvcap.report.leaks import LeakFigures
 from mvcap.storage import Store
@@ -143,7 +144,7 @@ def _commit_labels(store: Store, shard: Shard, commit: Commit, labels: Mapping[s
         )
 
 
-def _write_labelled(source: Path, target: Path, labels: Mapping[str, str]) -> None:
+def _write_labelled(source: Place, target: Path, labels: Mapping[str, str]) -> None:
     """Copy a shard's table, a row group at a time, with the column `duplicate_of` of each object filled."""
     with (
         open_table(source) as file,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from mvcap import files, plugins
 from mvcap.errors import ConfigError, OutputError, UnknownNameError, UsageError
 from mvcap.exports._chosen import Choice, ChosenViews
+from mvcap.places import Place
 from mvcap.recipes import apply_overrides
 from mvcap.storage import Store
 from pipelines.finish import survey
@@ -27,7 +28,7 @@ def export_formats() -> list[str]:
 
 
 def export_dataset(
-    root: Path,
+    root: Place,
     format_name: str,
     out: Path,
     assignments: Sequence[str] = (),

@@ -43,13 +43,14 @@ def list_clear_objects(config: Config, store: Store, runner: Runner, say: Say) -
     """List the objects that the filter lets through; its result is kept, and used again by the next run.
 
     Raises:
-        UsageError: what the filter needs cannot be had, or no source has it.
+        UsageError: what the filter needs cannot be had, no source has it, or the dataset is not in a folder.
         NothingSurvivedError: no object is selected.
     """
     section = config.filter
     assert section is not None
+    folder = _kept_in(store)
     if section.embeddings == "openshape":
-        _with_selection(config, store.root)  # refuses sources that it cannot serve before any work
+        _with_selection(config, folder)  # refuses sources that it cannot serve before any work
         kept = _filtered_once(config, section, store, runner, say)
         return list_objects(_with_selection(config, kept.selected))
     listing = list_objects(config)
@@ -58,7 +59,7 @@ def list_clear_objects(config: Config, store: Store, runner: Runner, say: Say) -
     if not models:
         raise UsageError("filter.embeddings=clip_views renders models, and the sources give pictures only")
     require_writable(store.root)
-    file = embed_objects(config, section, models, store.internal / "filter", runner, say)
+    file = embed_objects(config, section, models, folder, runner, say)
     kept = _filtered_once(config, section, store, runner, say, embeddings_file=file)
     return _recategorised(listing, models, read_selection(kept.selected))
 
@@ -77,7 +78,7 @@ def _filtered_once(
     inputs = filter_inputs.describe_inputs(section, categories)
     if embeddings_file:
         inputs["file"] = embeddings_file.stem
-    kept = FilterFiles(store.internal / "filter" / f"{settings_hash(inputs)}.parquet")
+    kept = FilterFiles(_kept_in(store) / f"{settings_hash(inputs)}.parquet")
     summary = kept.read_summary()
     if summary is None:
         require_writable(store.root)
@@ -87,6 +88,21 @@ def _filtered_once(
         say(f"filter: {verdicts}; see {kept.summary}")
     _survivors(summary)
     return kept
+
+
+def _kept_in(store: Store) -> Path:
+    """Return where the filter's results lie, which are mapped into memory: a folder.
+
+    Raises:
+        UsageError: the dataset lies in storage.
+    """
+    folder = store.internal / "filter"
+    if isinstance(folder, Path):
+        return folder
+    raise UsageError(
+        f"{store.root}: a build that filters needs a folder; choose the objects first, with `mvcap filter "
+        "--out chosen.parquet`, and give that file to the source objaverse as its `selection`"
+    )
 
 
 def _survivors(summary: dict[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from mvcap import fault_points, files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit
 from mvcap.config import Config
+from mvcap.places import Place
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.report.card import write_card
@@ -99,7 +99,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     fault_points.passing("finish.labelled")
     for shard in plan.shards:
         path = store.sheet_path(shard)
-        expected = sheets.get(str(path.relative_to(store.root)))
+        expected = sheets.get(store.name_of(path))
         if not files.exists(path) or (expected and files.sha256_of(path) != expected):
             write_contact_sheet(store, shard)
     write_samples(store, plan)
@@ -137,7 +137,7 @@ class _Written:
     sheets: Mapping[str, str] = field(default_factory=dict)
 
 
-def _read_marker(marker: Path) -> _Written:
+def _read_marker(marker: Place) -> _Written:
     """Read what was written last; nothing where that cannot be told."""
     try:
         content = json.loads(files.read_bytes(marker))
@@ -151,7 +151,7 @@ def _read_marker(marker: Path) -> _Written:
         return _Written()
 
 
-def _checksum_of(path: Path) -> str | None:
+def _checksum_of(path: Place) -> str | None:
     return files.sha256_of(path) if files.exists(path) else None
 
 
@@ -163,15 +163,15 @@ def _intact(store: Store, plan: Plan, written: _Written) -> bool:
     return all(files.exists(path) for path in paths) and _checksums(store, paths) == expected
 
 
-def _drawings(store: Store, plan: Plan) -> list[Path]:
+def _drawings(store: Store, plan: Plan) -> list[Place]:
     """List the contact sheets, one for each shard that has rows, and the samples."""
     commits = {shard: store.read_commit(CAPTION, shard.index) for shard in plan.shards}
     sheets = [store.sheet_path(shard) for shard, commit in commits.items() if commit and commit.file]
     return [*sheets, store.samples_path] if sheets else []
 
 
-def _checksums(store: Store, paths: Iterable[Path]) -> dict[str, str]:
-    return {str(path.relative_to(store.root)): files.sha256_of(path) for path in paths}
+def _checksums(store: Store, paths: Iterable[Place]) -> dict[str, str]:
+    return {store.name_of(path): files.sha256_of(path) for path in paths}
 
 
 def _summaries(measured: Measured) -> list[str]:

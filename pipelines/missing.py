@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 from huggingface_hub import get_token
 from pydantic import BaseModel, ValidationError
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from mvcap import plugins
 from mvcap.config import Config
 from mvcap.errors import MvcapError
+from mvcap.places import ObjectPlace, Place
 from pipelines.captioning import check_captioner
 from pipelines.counting import COUNTED, SourceCount
 from pipelines.doctor import Finding
@@ -21,7 +21,7 @@ SPARE: float = 1.1
 """Room to have beyond the data: rendered views lie beside it until they are captioned."""
 
 
-def find_missing(config: Config, estimate: Estimate, out: Path) -> Iterator[Finding]:
+def find_missing(config: Config, estimate: Estimate, out: Place) -> Iterator[Finding]:
     """Look at everything that the recipe needs, and say of each whether it is here."""
     yield from map(_source, estimate.sources)
     yield from _filter(config)
@@ -107,10 +107,13 @@ def _token() -> Finding:
     return Finding("hub token", True, "none; only gated models and data sets need one (`hf auth login`)")
 
 
-def _room(estimate: Estimate, out: Path) -> Finding:
+def _room(estimate: Estimate, out: Place) -> Finding:
+    needed = (estimate.bytes or 0) * SPARE
+    if isinstance(out, ObjectPlace):
+        detail = f"about {needed / 1e9:,.0f} GB needed at {out}, which does not say how much room it has"
+        return Finding("disk", True, detail)
     place = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
-    needed = (estimate.bytes or 0) * SPARE
     detail = f"{free / 1e9:,.0f} GB free at {place}, about {needed / 1e9:,.0f} GB needed"
     return Finding("disk", free >= needed, detail, "give a folder on a larger disk with --out")
 

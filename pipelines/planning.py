@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,8 +11,9 @@ from mvcap import files, plugins
 from mvcap.commits import CAPTION, RENDER, UNCAPTIONED, StageName
 from mvcap.config import Config, SourceConfig, difference, settings_hash
 from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, OutputError, UsageError
+from mvcap.holds import Hold
 from mvcap.leaks import Leaks
-from mvcap.locks import Part, slices_at_work
+from mvcap.places import Place
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.redaction import redacted_values
@@ -197,18 +197,18 @@ def _schema_advice(stage: StageName, changed: Mapping[str, tuple[Any, Any]]) -> 
     )
 
 
-def refuse_other_slices(store: Store, chosen: Mapping[StageName, str], part: Part) -> None:
-    """Refuse settings other than those that a slice at work has chosen; call it inside `locks.choosing`.
+def refuse_other_slices(store: Store, chosen: Mapping[StageName, str], hold: Hold) -> None:
+    """Refuse settings other than those that a slice at work has chosen; call it inside `hold.choosing`.
 
     Raises:
         ConfigChangedError: with every setting that differs, and who is at work.
     """
-    for slice_ in slices_at_work(store.internal, part):
+    for slice_ in hold.slices_at_work():
         for stage, digest in chosen.items():
-            other = slice_.get("settings", {}).get(stage, digest)
-            if other != digest and UNCAPTIONED not in (other, digest):
+            other = slice_.facts.get("settings", {}).get(stage, digest)
+            if other != digest and UNCAPTIONED not in (other, digest) and slice_.lives():
                 changed = difference(store.settings(stage, other), store.settings(stage, digest))
-                who = f"process {slice_.get('pid')} on {slice_.get('host')}"
+                who = f"process {slice_.facts.get('pid')} on {slice_.facts.get('host')}"
                 advice = f"Another slice ({who}) is at work with them: choose the same, or wait for its end."
                 raise ConfigChangedError(stage, changed, advice)
 
@@ -245,12 +245,12 @@ def saved_settings(store: Store) -> dict[str, Any]:
         CorruptDatasetError: it is damaged.
     """
     if (content := store.read_config()) is None:
-        place = store.config_path.relative_to(store.root)
+        place = store.name_of(store.config_path)
         raise OutputError(f"{store.root} is not a dataset of mvcap: it has no {place}")
     return dict(content["config"])
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Place) -> None:
     """Probe the output folder before anything else happens.
 
     Raises:

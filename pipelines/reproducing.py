@@ -13,6 +13,7 @@ from mvcap import files
 from mvcap.commits import RENDER
 from mvcap.config import Config, difference, settings_hash
 from mvcap.errors import ConfigChangedError, MvcapError, UsageError, did_you_mean
+from mvcap.places import Place
 from mvcap.plan import Shard
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import view_from_row
@@ -45,7 +46,7 @@ class Reproduction:
                 yield f"{name} was {then} and is {now}"
 
 
-def reproduce_view(config: Config, dataset: Path, uid: str, view_index: int) -> Reproduction:
+def reproduce_view(config: Config, dataset: Place, uid: str, view_index: int) -> Reproduction:
     """Render one view of a finished or unfinished dataset again, in this process.
 
     Args:

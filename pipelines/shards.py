@@ -16,6 +16,7 @@ import pyarrow as pa
 from mvcap import fault_points, files, schema
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.errors import CRASH
+from mvcap.places import Place
 from mvcap.plan import Plan, Shard
 from mvcap.records import CaptionedView, Rejected, SelectedObject, View
 from mvcap.redaction import redacted
@@ -39,9 +40,9 @@ class ShardWorker:
     The plan is read once for each worker; a run never changes it.
     """
 
-    def __init__(self, stage: Stage[Any, Any], root: Path, *, drop_views: bool) -> None:
+    def __init__(self, stage: Stage[Any, Any], root: Place, *, drop_views: bool) -> None:
         self.stage = stage
-        self._store = Store(root)
+        self._store = Store(root, stage.guard)
         self._plan: Plan = self._store.require_plan()
         self._drop_views = drop_views
         self._opened: AbstractContextManager[Worker[Any, Any]] | None = None

@@ -7,10 +7,11 @@ whole shards and keeps the ledger; `pipelines.shards` reads and commits one shar
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from mvcap.commits import StageName
+from mvcap.holds import Guard, unguarded
+from mvcap.places import Place
 from mvcap.records import Rejected
 from pipelines.ledger import Ledger
 
@@ -57,6 +58,8 @@ class Stage(Generic[In, Out]):
     resources: Resources = field(default_factory=Resources)
     workers: int | None = None
     """How many at once; None lets the runner fill the machine or cluster."""
+    guard: Guard = unguarded
+    """Asked before each commit whether the driver still holds the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class Runner(Protocol):
             InfrastructureError: workers keep dying.
         """
 
-    def run(self, stages: Sequence[Stage[Any, Any]], root: Path, ledger: Ledger, observer: Observer) -> None:
+    def run(self, stages: Sequence[Stage[Any, Any]], root: Place, ledger: Ledger, observer: Observer) -> None:
         """Work through the ledger.
 
         Raises:

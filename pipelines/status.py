@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any, Final
 
 from mvcap import files
 from mvcap.commits import RENDER, STAGES, Commit, StageName
 from mvcap.config import RenderConfig
 from mvcap.locks import drivers_at_work
+from mvcap.places import Place
 from mvcap.plan import Plan
 from mvcap.records import Rejected
 from mvcap.storage import Store
@@ -45,7 +45,7 @@ class StageStatus:
     """Seconds of the objects that took longest."""
 
 
-def dataset_status(root: Path) -> dict[str, Any]:
+def dataset_status(root: Place) -> dict[str, Any]:
     """Tell how far a dataset is, what failed, and who is at work.
 
     Raises:

@@ -13,12 +13,14 @@ from typing import IO, Any, Final
 
 import psutil
 
+from mvcap.temporary import TemporaryFolder
 from render.job import HEADER, PREAMBLE, Message, decode_message, encode_message
-from render.temporary import TemporaryFolder
 
 WATCH_INTERVAL_S: Final = 0.2
 """How often the resident size is read: a scene grows by about 1 GB/s at most."""
 LOG_TAIL_BYTES: Final = 4000
+TEMPORARY: Final = "mvcap-blender-"
+"""Of the folder in which Blender keeps its temporary files."""
 GREETING_LIMIT_BYTES: Final = 1 << 20
 """What a Blender binary may print before our script speaks."""
 READ_BYTES: Final = 1 << 20
@@ -47,7 +49,7 @@ class ChildProcess:
         self._max_memory_bytes = max_memory_bytes
         self._log = append_only_file()
         # Blender makes a folder there at its start, and leaves it behind where it is killed.
-        self._temporary = TemporaryFolder.open()
+        self._temporary = TemporaryFolder.open(TEMPORARY)
         self._received = bytearray()
         # The kernel ends the child together with the *thread* that started it, and the affinity is
         # inherited from that thread as well: so a thread of its own, which lives as long as the child.

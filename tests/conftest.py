@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -56,6 +57,39 @@ def hub(hub_double: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         yield hub
+
+
+@pytest.fixture(scope="session")
+def s3_double() -> SimpleNamespace:
+    """What `tests/doubles/s3_server.py` holds."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("doubles") / "s3_server.py")))
+
+
+@pytest.fixture(scope="session")
+def _s3_server(s3_double: SimpleNamespace) -> Iterator[Any]:
+    with s3_double.start() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_server: Any, s3_double: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """S3 with an empty bucket `s3.bucket`, which the environment leads to, for this process too."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": s3_double.ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": s3_double.SECRET_KEY,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": _s3_server.url,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    _s3_server.make_bucket(f"bucket-{uuid4().hex[:8]}")
+    yield _s3_server
+    _s3_server.faults.clear()
+    _s3_server.list_lag_s = 0.0
 
 
 @pytest.fixture(scope="session")

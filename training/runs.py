@@ -67,7 +67,7 @@ def run_training(
         world = stack.enter_context(joined())
         tell = say if world.leads else lambda message: None
         if world.leads:
-            stack.enter_context(dataset_lock(run / "_mvcap"))(run=str(run))
+            stack.enter_context(dataset_lock(run / "_mvcap")).announce(run=str(run))
         encoder = create_encoder(config.model)
         data = open_data(config, dataset)
         facts = _facts(config, encoder, data.identity())

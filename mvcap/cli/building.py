@@ -8,8 +8,21 @@ import typer
 from mvcap.cli.app import app
 from mvcap.cli.configuring import configure, configure_pictures, make_runner, slice_of, slurm_part
 from mvcap.cli.estimates import print_plan
-from mvcap.cli.options import Address, Models, Out, Recipe, RunnerName, Settings, Slice, path_of, say
+from mvcap.cli.options import (
+    Address,
+    Models,
+    Out,
+    Recipe,
+    RunnerName,
+    Settings,
+    Slice,
+    StealLock,
+    path_of,
+    place_of,
+    say,
+)
 from mvcap.errors import UsageError
+from mvcap.places import Place
 
 PARTIAL: Final = 3
 PICTURES, AGAIN = "Pictures", "One picture made again"
@@ -24,6 +37,7 @@ def build_all(
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
+    steal_lock: StealLock = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print what would be done: see `mvcap plan`.")
     ] = False,
@@ -42,7 +56,7 @@ def build_all(
     if dry_run:
         print_plan(config, models, settings, out, as_json=False)
         raise typer.Exit(0)
-    _build(configure(config, models, settings), Request(out), runner, address)
+    _build(configure(config, models, settings), Request(out, steal_lock=steal_lock), runner, address)
 
 
 @app.command()
@@ -72,6 +86,7 @@ def render(
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
+    steal_lock: StealLock = False,
     uid: Annotated[
         str | None,
         typer.Option("--uid", metavar="UID", help="Of which object of DIR.", rich_help_panel=AGAIN),
@@ -133,7 +148,7 @@ def render(
             raise UsageError(f"{', '.join(given)}: a picture is made again as the dataset recorded it")
         _reproduce(out, uid, view, save, settings)
     overrides = [f"render.{name}={value}" for name, value in flags.items() if value is not None]
-    request = Request(out, caption=False, part=slice_of(shard))
+    request = Request(out, caption=False, part=slice_of(shard), steal_lock=steal_lock)
     _build(
         configure(config, models, [*overrides, *(settings or [])], captions=False), request, runner, address
     )
@@ -142,8 +157,8 @@ def render(
 @app.command()
 def caption(
     dataset: Annotated[
-        Path | None,
-        typer.Argument(metavar="DIR", parser=path_of, help="A dataset that `mvcap render` made."),
+        Any,
+        typer.Argument(metavar="DIR", parser=place_of, help="A dataset that `mvcap render` made."),
     ] = None,
     images: Annotated[
         Path | None,
@@ -152,8 +167,8 @@ def caption(
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", parser=path_of, help="The dataset that --images becomes."),
+        Any,
+        typer.Option("--out", metavar="DIR", parser=place_of, help="The dataset that --images becomes."),
     ] = None,
     config: Recipe = None,
     shard: Slice = None,
@@ -167,6 +182,7 @@ def caption(
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
+    steal_lock: StealLock = False,
 ) -> None:
     """Caption a dataset's views. Settings are the dataset's own unless given.
 
@@ -198,12 +214,12 @@ def caption(
         _control(configure(None, None, settings, base=saved_settings(Store(dataset))), dataset)
     part = slice_of(shard) if shard else slurm_part()
     if images and out:
-        request = Request(out, recaption=recaption, part=part)
+        request = Request(out, recaption=recaption, part=part, steal_lock=steal_lock)
         configured = configure_pictures(config, images, settings)
     else:
         assert dataset
         base = None if config else saved_settings(Store(dataset))
-        request = Request(dataset, render=False, recaption=recaption, part=part)
+        request = Request(dataset, render=False, recaption=recaption, part=part, steal_lock=steal_lock)
         configured = configure(config, None, settings, base=base)
     _build(configured, request, runner, address)
 
@@ -230,12 +246,19 @@ def _build(config: Any, request: Any, runner_name: str, address: str | None) -> 
             f"look at  {request.out}/report/sheets/  a contact sheet of every shard\n"
             f"         {request.out}/report/samples.png  captions under their pictures\n"
             f"         {request.out}/README.md       the dataset card\n"
-            f"load it  datasets.load_dataset({str(request.out)!r})"
+            f"load it  {_loading(request.out)}"
         )
     raise typer.Exit(PARTIAL if outcome.failures else 0)
 
 
-def _sample_captions(dataset: Path) -> str:
+def _loading(dataset: Place) -> str:
+    """Say how `datasets` loads a dataset; of storage it is told each file's format and split."""
+    if isinstance(dataset, Path):
+        return f"datasets.load_dataset({str(dataset)!r})"
+    return f"datasets.load_dataset('parquet', data_files={{'train': '{dataset}/data/train-*.parquet'}})"
+
+
+def _sample_captions(dataset: Place) -> str:
     from mvcap.report.samples import describe_samples, read_samples
     from mvcap.storage import Store
 
@@ -249,7 +272,9 @@ def _headline(message: str) -> str:
     return lines[-1] if "Traceback (most recent call last)" in message else lines[0]
 
 
-def _reproduce(dataset: Path, uid: str, view_index: int, file: Path, overrides: list[str] | None) -> NoReturn:
+def _reproduce(
+    dataset: Place, uid: str, view_index: int, file: Path, overrides: list[str] | None
+) -> NoReturn:
     """Make one picture again, and leave with 0 if it has the stored bytes, else with 1."""
     from mvcap.storage import Store
     from pipelines.planning import saved_settings
@@ -273,7 +298,7 @@ def _require_control(name: str, **beside: object) -> None:
         raise UsageError(f"{', '.join(given)}: a control takes the whole dataset as it was captioned")
 
 
-def _control(config: Any, dataset: Path) -> NoReturn:
+def _control(config: Any, dataset: Place) -> NoReturn:
     """Compare captions with and without guidance, and leave."""
     from pipelines.control import make_unguided_control
 

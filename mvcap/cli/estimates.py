@@ -5,13 +5,14 @@ import os
 from pathlib import Path
 
 from mvcap.cli.configuring import configure
+from mvcap.places import Place
 
 
 def print_plan(
     recipe: str | None,
     models: Path | None,
     overrides: list[str] | None,
-    out: Path | None,
+    out: Place | None,
     *,
     as_json: bool,
 ) -> bool:

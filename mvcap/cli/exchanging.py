@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from mvcap.cli.app import app
-from mvcap.cli.options import Settings, path_of, say
+from mvcap.cli.options import Dataset, Settings, path_of, say
 
 
 @app.command()
 def export(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="A finished dataset.")],
+    dataset: Dataset,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", parser=path_of, help="A new folder.")],
     format_name: Annotated[
         str, typer.Option("--format", metavar="NAME", help="The layout: mvcap-json or webdataset.")

@@ -2,19 +2,18 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mvcap.cli.app import app
 from mvcap.cli.configuring import configure
-from mvcap.cli.options import AsJson, Recipe, Settings, path_of, say
+from mvcap.cli.options import AsJson, Dataset, Recipe, Settings, say
 
 
 @app.command()
 def status(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="The dataset.")],
+    dataset: Dataset,
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, until it is complete.")] = False,
     every: Annotated[
         float, typer.Option("--every", metavar="SECONDS", min=0.1, help="How often, with --watch.")
@@ -50,7 +49,7 @@ def status(
 
 @app.command()
 def verify(
-    dataset: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="The dataset.")],
+    dataset: Dataset,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:

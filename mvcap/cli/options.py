@@ -2,16 +2,25 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from mvcap.places import Place, parse_place
 
 
 def path_of(text: str | Path) -> Path:
     """Refuse an empty path, such as that of an unset variable: `Path` takes it for the present folder."""
     if not str(text):
         raise typer.BadParameter("the path is empty; `.` is the present folder")
+    if "://" in str(text):
+        raise typer.BadParameter(f"{text} is a URL, and a path on this machine is needed here")
     return Path(text)
+
+
+def place_of(text: str | Place) -> Place:
+    """Read a dataset's place: a folder, or a URL of storage."""
+    return parse_place(text) if isinstance(text, str) and text else path_of(str(text))
 
 
 Models = Annotated[
@@ -23,7 +32,20 @@ Models = Annotated[
         help="Your 3D models: glb, gltf, obj, fbx, stl, ply, usd; nested as you like.",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", parser=path_of, help="The dataset's folder.")]
+# Typer knows no unions: what is a `mvcap.places.Place` stands as Any, and its parser makes it one.
+Out = Annotated[
+    Any,
+    typer.Option(
+        "--out", metavar="DIR", parser=place_of, help="The dataset: a folder, or s3://bucket/prefix."
+    ),
+]
+Dataset = Annotated[Any, typer.Argument(metavar="DIR", parser=place_of, help="The dataset.")]
+StealLock = Annotated[
+    bool,
+    typer.Option(
+        "--steal-lock", help="Take the dataset from a driver on another machine that cannot be ended."
+    ),
+]
 Recipe = Annotated[
     str | None,
     typer.Option("--config", metavar="NAME_OR_FILE", help="A recipe, such as demo, or a YAML file."),

@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mvcap.cli.app import app
 from mvcap.cli.configuring import configure, make_runner
 from mvcap.cli.estimates import print_plan
-from mvcap.cli.options import Address, AsJson, Models, Recipe, RunnerName, Settings, path_of, say
+from mvcap.cli.options import Address, AsJson, Models, Recipe, RunnerName, Settings, path_of, place_of, say
 
 
 @app.command("filter")
@@ -66,8 +66,8 @@ def plan(
     config: Recipe = None,
     models: Models = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", parser=path_of, help="The dataset: its own speed, what it has."),
+        Any,
+        typer.Option("--out", metavar="DIR", parser=place_of, help="The dataset: its own speed and rows."),
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,

@@ -4,13 +4,13 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
 from mvcap import files
 from mvcap.commits import CAPTION
+from mvcap.places import Place
 from mvcap.plan import Plan, stable_hash
 from mvcap.report.sheets import thumbnail
 from mvcap.storage import Store
@@ -47,7 +47,7 @@ def draw_objects(homes: Mapping[str, object]) -> list[str]:
     return sorted(sorted(homes, key=stable_hash)[:SAMPLES])
 
 
-def _read_sample(file: Path, uid: str) -> Sample:
+def _read_sample(file: Place, uid: str) -> Sample:
     columns = ["uid", "view_index", "caption", "image"]
     rows = read_table(file, columns=columns, filters=[("uid", "=", uid)]).to_pylist()
     row = sorted(rows, key=lambda row: int(row["view_index"]))[stable_hash(f"{uid} view") % len(rows)]

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from os import sched_getaffinity
-from pathlib import Path
 from typing import Any
 
 from captions.ahead import map_ahead
 from mvcap.commits import RENDER
+from mvcap.places import Place
 from pipelines.ledger import Assignment, Ledger
 from pipelines.shards import ShardWorker
 from pipelines.stages import Item, Observer, Result, ShardReport, Stage
@@ -34,7 +34,7 @@ class LocalRunner:
         self._error: BaseException | None = None
         self._events: list[ShardReport | tuple[Any, int]] = []
 
-    def run(self, stages: Sequence[Stage[Any, Any]], root: Path, ledger: Ledger, observer: Observer) -> None:
+    def run(self, stages: Sequence[Stage[Any, Any]], root: Place, ledger: Ledger, observer: Observer) -> None:
         """See `pipelines.stages.Runner.run`."""
         threads = [
             threading.Thread(
@@ -78,7 +78,7 @@ class LocalRunner:
             if over:
                 return
 
-    def _work(self, stage: Stage[Any, Any], root: Path, ledger: Ledger) -> None:
+    def _work(self, stage: Stage[Any, Any], root: Place, ledger: Ledger) -> None:
         try:
             with suppress(Cancelled), ShardWorker(stage, root, drop_views=self._drop_views) as worker:
                 while (assignment := self._take(stage, ledger)) is not None:

@@ -7,12 +7,12 @@ goes back to the ledger and another actor takes its place.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
 
 from mvcap.errors import InfrastructureError
+from mvcap.places import Place
 from pipelines.ledger import Ledger
 from pipelines.runners.background import Background
 from pipelines.runners.ray_connection import HeadCheck, connected, head_address, last_line, wait_for
@@ -34,7 +34,7 @@ class RayRunner:
         self._address = address
         self._drop_views = drop_views
 
-    def run(self, stages: Sequence[Stage[Any, Any]], root: Path, ledger: Ledger, observer: Observer) -> None:
+    def run(self, stages: Sequence[Stage[Any, Any]], root: Place, ledger: Ledger, observer: Observer) -> None:
         """See `pipelines.stages.Runner.run`; the observer is called from a thread of the runner's.
 
         Ray works in that thread, and this one only waits: Ray would replace the handler of SIGTERM in the
@@ -63,7 +63,7 @@ class RayRunner:
     def _run(
         self,
         stages: Sequence[Stage[Any, Any]],
-        root: Path,
+        root: Place,
         ledger: Ledger,
         observer: Observer,
         *,

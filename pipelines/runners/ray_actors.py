@@ -1,9 +1,9 @@
 """What runs in the processes of a cluster: a shard's work, and the board on which it shows."""
 
 import time
-from pathlib import Path
 from typing import Any
 
+from mvcap.places import Place
 from pipelines.ledger import Assignment
 from pipelines.shards import ShardWorker
 from pipelines.stages import ShardReport, Stage
@@ -28,8 +28,8 @@ class Board:
 class ShardActor:
     """A `ShardWorker` in a process of its own."""
 
-    def __init__(self, stage: Stage[Any, Any], root: str, drop_views: bool, board: Any) -> None:
-        self._worker = ShardWorker(stage, Path(root), drop_views=drop_views)
+    def __init__(self, stage: Stage[Any, Any], root: Place, drop_views: bool, board: Any) -> None:
+        self._worker = ShardWorker(stage, root, drop_views=drop_views)
         self._stage = stage.name
         self._board = board
         self._unsent = 0

@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from mvcap.errors import DeviceFaultError, InfrastructureError
+from mvcap.places import Place
 from pipelines.ledger import Assignment, Ledger
 from pipelines.runners.ray_actors import Board, ShardActor
 from pipelines.runners.ray_connection import HEAD_CHECK_S, POLL_S, cause_of, death_of
@@ -38,8 +38,8 @@ class Member:
 class Crew:
     """All actors of a run."""
 
-    def __init__(self, stages: Sequence[Stage[Any, Any]], root: Path, *, drop_views: bool) -> None:
-        self._root = str(root.absolute())
+    def __init__(self, stages: Sequence[Stage[Any, Any]], root: Place, *, drop_views: bool) -> None:
+        self._root = root.absolute()
         self._drop_views = drop_views
         self._board: Any = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
         self._busy: dict[Any, Member] = {}

@@ -81,7 +81,11 @@ def content_of(out: Path) -> dict[str, object]:
         for path in out.rglob("*")
         if path.is_file() and not path.is_relative_to(out / "_mvcap")
     }
-    own = {str(path.relative_to(out)) for path in (out / "_mvcap").rglob("*") if path.is_file()}
+    own = {
+        str(path.relative_to(out))
+        for path in (out / "_mvcap").rglob("*")
+        if path.is_file() and path.parent.name != "logs"
+    }
     return seen | {"own": own}
 
 

@@ -14,16 +14,18 @@ from pathlib import Path
 import pytest
 
 from mvcap.errors import DatasetLockedError, OutputError
-from mvcap.locks import Part, choosing, dataset_lock, finishing, slices_at_work, waiting_lock
+from mvcap.flocks import waiting_lock
+from mvcap.holds import Part
+from mvcap.locks import dataset_lock
 
 HOLD = """
 import subprocess, sys
 from pathlib import Path
 from mvcap.locks import dataset_lock
 part = tuple(map(int, sys.argv[2].split("/"))) if sys.argv[2] != "whole" else None
-with dataset_lock(Path(sys.argv[1]), part) as announce:
+with dataset_lock(Path(sys.argv[1]), part) as held:
     if "quiet" not in sys.argv:
-        announce()
+        held.announce()
     if "with-child" in sys.argv:
         child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         print(child.pid)
@@ -176,7 +178,7 @@ def test_the_lock_is_free_again_after_an_error(internal: Path):
 
 def test_a_waiting_lock_lets_the_second_go_on_when_the_first_is_done(tmp_path: Path):
     code = (
-        "import sys; from pathlib import Path; from mvcap.locks import waiting_lock\n"
+        "import sys; from pathlib import Path; from mvcap.flocks import waiting_lock\n"
         "print('ready', flush=True)\n"
         "with waiting_lock(Path(sys.argv[1])): print(Path(sys.argv[2]).read_text())\n"
     )
@@ -193,13 +195,13 @@ def test_a_waiting_lock_lets_the_second_go_on_when_the_first_is_done(tmp_path: P
 def test_slices_learn_what_the_living_ones_chose_and_nothing_of_the_dead(internal: Path, hold: Hold):
     killed = hold((2, 3))
     killed.kill()
-    with dataset_lock(internal, (0, 3)) as announce, dataset_lock(internal, (1, 3)):
-        announce(settings={"render": "a"})
-        with choosing(internal):
-            assert [slice_["settings"] for slice_ in slices_at_work(internal, (1, 3))] == [{"render": "a"}]
-            assert list(slices_at_work(internal, (0, 3))) == []  # slice 1 has not chosen yet
-    with choosing(internal):
-        assert list(slices_at_work(internal, None)) == []
+    with dataset_lock(internal, (0, 3)) as first, dataset_lock(internal, (1, 3)) as second:
+        first.announce(settings={"render": "a"})
+        with second.choosing():
+            assert [slice_.facts["settings"] for slice_ in second.slices_at_work()] == [{"render": "a"}]
+            assert list(first.slices_at_work()) == []  # slice 1 has not chosen yet
+    with dataset_lock(internal, (1, 3)) as third, third.choosing():
+        assert list(third.slices_at_work()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_explained(internal: Path):
@@ -214,14 +216,14 @@ def test_of_slices_that_end_together_the_last_one_finishes(internal):
         dataset_lock(internal, (1, 3)) as second,
         dataset_lock(internal, (2, 3)) as idle,
     ):
-        first(settings={})
-        second(settings={})
-        with finishing(internal, (0, 3), first) as alone:
+        first.announce(settings={})
+        second.announce(settings={})
+        with first.finishing() as alone:
             assert not alone
-        with finishing(internal, (1, 3), second) as alone:
+        with second.finishing() as alone:
             assert alone
             with pytest.raises(BlockingIOError), (internal / "choice.lock").open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no other slice may begin
-        with finishing(internal, (2, 3), idle) as alone:
+        with idle.finishing() as alone:
             assert alone
     assert (internal / "lock.2-of-3").read_bytes() == b""

@@ -14,6 +14,7 @@ import pytest
 from mvcap import files
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
 from mvcap.errors import BAD_ASSET, CorruptDatasetError, DiskFullError, OutputError
+from mvcap.places import FileFacts
 from mvcap.plan import Plan, Shard, extend_plan
 from mvcap.records import Rejected
 from mvcap.schema import SCHEMA_VERSION
@@ -312,14 +313,14 @@ def test_of_two_racing_attempts_only_one_counts_with_its_own_bytes(tmp_path: Pat
 def test_the_second_of_two_first_commits_is_told_who_won(store: Store, monkeypatch: pytest.MonkeyPatch):
     with store.stage_file(RENDER, SHARD) as path:
         path.write_bytes(b"slow")
-        original = files.create_if_absent
+        original = files.publish
 
-        def be_late(*arguments: Any) -> bool:
-            monkeypatch.setattr(files, "create_if_absent", original)
+        def be_late(*arguments: Any) -> FileFacts:
+            monkeypatch.setattr(files, "publish", original)
             commit_bytes(store, b"fast", settings="fast")
             return original(*arguments)
 
-        monkeypatch.setattr(files, "create_if_absent", be_late)
+        monkeypatch.setattr(files, "publish", be_late)
         counted = store.commit(RENDER, SHARD, path, settings="slow")
     assert (counted.settings, counted.generation) == ("fast", 0)
     assert store.target(RENDER, SHARD).read_bytes() == b"fast"

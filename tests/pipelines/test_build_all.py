@@ -164,8 +164,8 @@ def test_a_slice_leaves_finishing_to_the_one_that_is_still_at_work(models, fake_
     out, config = tmp_path / "out", fake_config(models(*NAMES))
     run(config, out, caption=False)
     card = (out / "README.md").read_bytes()
-    with dataset_lock(out / "_mvcap", (0, 2)) as announce:
-        announce(settings={})
+    with dataset_lock(out / "_mvcap", (0, 2)) as held:
+        held.announce(settings={})
         assert not run(config, out, render=False, part=(1, 2)).complete
         assert (out / "README.md").read_bytes() == card
     assert run(config, out, render=False, part=(0, 2)).complete
@@ -286,8 +286,8 @@ def test_a_broken_shard_alone_is_made_anew(models, fake_config, tmp_path):
 
 
 def test_a_second_driver_is_refused_with_the_first_ones_pid(models, fake_config, tmp_path):
-    with dataset_lock(tmp_path / "out/_mvcap") as announce:
-        announce()
+    with dataset_lock(tmp_path / "out/_mvcap") as held:
+        held.announce()
         with pytest.raises(DatasetLockedError, match="is in use by process"):
             run(fake_config(models(*NAMES)), tmp_path / "out")
 

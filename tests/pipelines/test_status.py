@@ -101,8 +101,8 @@ def test_who_is_at_work_what_is_being_written_and_how_long_it_will_take(rendered
     run(config, out, render=False, part=(0, 2))
     record = store.commit_path(CAPTION, 0)
     commit = json.loads(record.read_bytes())
-    with dataset_lock(store.internal, (1, 2)) as announce, store.stage_file(CAPTION, plan.shards[1]) as path:
-        announce()
+    with dataset_lock(store.internal, (1, 2)) as held, store.stage_file(CAPTION, plan.shards[1]) as path:
+        held.announce()
         path.write_bytes(b"half a shard")
         files.write_json(record, commit | {"committed_at": time.time() + 0.01})
         time.sleep(0.1)

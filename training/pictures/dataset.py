@@ -108,7 +108,8 @@ def _committed_files(folder: Path) -> list[Path]:
     store = Store(folder)
     shards = store.require_plan().shards
     commits = [(shard, store.find_commit(CAPTION, shard)) for shard in shards]
-    return [store.target(CAPTION, shard) for shard, commit in commits if commit and commit.file]
+    files = (store.target(CAPTION, shard) for shard, commit in commits if commit and commit.file)
+    return [file for file in files if isinstance(file, Path)]  # all of them, as `folder` is one
 
 
 def _wanted(index: int, path: Path, keep: Callable[[str, str], bool]) -> Iterator[pa.Table]:

@@ -1,6 +1,6 @@
-"""A folder for a child's temporary files, which goes with it however its parent ends.
+"""A folder for temporary files on this machine, which goes however the process that made it ends.
 
-A parent that is killed cannot tidy up, and Ray kills its actors at the end of each run: whoever opens the
+A process that is killed cannot tidy up, and Ray kills its actors at the end of each run: whoever opens the
 next folder removes those that nobody holds any more. Who holds one is told by a `flock` on the folder.
 """
 
@@ -10,9 +10,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
-
-PREFIX: Final = "mvcap-blender-"
+from typing import Self
 
 
 @dataclass(slots=True)
@@ -24,12 +22,12 @@ class TemporaryFolder:
     """Of the lock; None once the folder is removed."""
 
     @classmethod
-    def open(cls) -> Self:
-        """Make a folder, after removing those that killed processes left behind."""
-        for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    def open(cls, prefix: str) -> Self:
+        """Make a folder, after removing those of the same prefix that killed processes left behind."""
+        for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             remove_unheld(left)
         while True:
-            path = Path(tempfile.mkdtemp(prefix=PREFIX))
+            path = Path(tempfile.mkdtemp(prefix=prefix))
             if (descriptor := hold(path)) is not None:
                 return cls(path, descriptor)
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from render.temporary import PREFIX, TemporaryFolder
+from mvcap.temporary import TemporaryFolder
+
+PREFIX = "mvcap-test-"
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def place(monkeypatch, tmp_path) -> Path:
 
 
 def test_a_folder_is_there_until_it_is_removed(place):
-    folder = TemporaryFolder.open()
+    folder = TemporaryFolder.open(PREFIX)
     (folder.path / "inside").mkdir()
     assert folder.path.parent == place
     folder.remove()
@@ -27,7 +29,7 @@ def test_a_folder_is_there_until_it_is_removed(place):
 
 
 def test_removing_twice_closes_nobody_elses_file(place):
-    folder = TemporaryFolder.open()
+    folder = TemporaryFolder.open(PREFIX)
     folder.remove()
     with (place / "another").open("w") as another:  # it gets the number that was just closed
         folder.remove()
@@ -35,21 +37,21 @@ def test_removing_twice_closes_nobody_elses_file(place):
 
 
 def test_what_a_killed_owner_left_goes_with_the_next_folder_and_what_is_held_stays(place):
-    held = TemporaryFolder.open()
+    held = TemporaryFolder.open(PREFIX)
     program = (
-        "import os, sys, tempfile; from render.temporary import TemporaryFolder\n"
-        "tempfile.tempdir = sys.argv[1]; folder = TemporaryFolder.open()\n"
+        "import os, sys, tempfile; from mvcap.temporary import TemporaryFolder\n"
+        "tempfile.tempdir = sys.argv[1]; folder = TemporaryFolder.open(sys.argv[2])\n"
         "(folder.path / 'left').touch(); print(folder.path); sys.stdout.flush(); os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run(
-        [sys.executable, "-c", program, str(place)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(place), PREFIX], capture_output=True, text=True, check=False
     )
     assert killed.returncode == -signal.SIGKILL
     left = Path(killed.stdout.strip())
     assert (left / "left").exists()
     (place / "somebody elses").mkdir()
     (place / f"{PREFIX}file").touch()
-    following = TemporaryFolder.open()
+    following = TemporaryFolder.open(PREFIX)
     assert not left.exists()
     assert held.path.exists()
     assert following.path.exists()
