@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,9 +26,11 @@ from mvcap.errors import OutputError, UsageError
 from mvcap.locks import dataset_lock
 from training.checkpoints import Checkpoint, latest_checkpoint
 from training.config import ModelConfig, TrainingConfig
-from training.data import open_data
-from training.distributed import joined
+from training.data import TrainingData, open_data
+from training.distributed import World, joined
 from training.dual_encoder import DualEncoder
+from training.pictures.dataset import DatasetPictures
+from training.pictures.small_copies import make_small_copies
 
 RUN: Final = "run.json"
 Resume = Literal["auto", "never"]
@@ -69,7 +72,7 @@ def run_training(
         if world.leads:
             stack.enter_context(dataset_lock(run / "_mvcap")).announce(run=str(run))
         encoder = create_encoder(config.model)
-        data = open_data(config, dataset)
+        data = _with_small_copies(config, open_data(config, dataset), world, tell)
         facts = _facts(config, encoder, data.identity())
         checkpoint = None
         if world.leads:
@@ -80,7 +83,23 @@ def run_training(
         if checkpoint is not None:
             tell(f"going on from step {checkpoint.step}")
         done = trainer.train(checkpoint)
+        if not world.leads:
+            return {}
         return {"steps": done.steps, "checkpoint": str(done.checkpoint), **done.figures}
+
+
+def _with_small_copies(
+    config: TrainingConfig, data: TrainingData, world: World, say: Callable[[str], None]
+) -> TrainingData:
+    """Put small copies in the place of the views, where the recipe wants them; one process makes them."""
+    size_px = config.data.small_copies_px
+    if size_px is None or not isinstance(data.views, DatasetPictures):
+        return data
+    if world.local_rank == 0:
+        make_small_copies(data.views, size_px, processes=config.run.loaders, say=say)
+    world.wait()
+    copies = make_small_copies(data.views, size_px, processes=config.run.loaders, say=say)
+    return replace(data, views=copies)
 
 
 def load_run(run: Path) -> tuple[TrainingConfig, DualEncoder, Checkpoint]:

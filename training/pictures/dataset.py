@@ -1,5 +1,6 @@
 """The views of a finished dataset of ours, read from its Parquet shards."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +34,7 @@ class DatasetPictures:
     """
 
     def __init__(self, folder: Path, keep: Callable[[str, str], bool]) -> None:
-        self._files = _committed_files(folder)
+        self._files, self._checksums = _committed_files(folder)
         parts = [part for index, path in enumerate(self._files) for part in _wanted(index, path, keep)]
         if not parts:
             raise EmptyInputError(f"{folder} has no views to take: 0 of its objects are wanted")
@@ -64,6 +65,12 @@ class DatasetPictures:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _open=lru_cache(maxsize=OPEN_FILES)(pq.ParquetFile))
+
+    def identity(self) -> str:
+        """Tell sets of pictures apart by what is in them and in which order: 16 hex digits."""
+        digest = hashlib.sha256("".join(self._checksums).encode())
+        digest.update(self._place.tobytes())
+        return digest.hexdigest()[:16]
 
     def uid(self, object_index: int) -> str:
         """Return an object's uid."""
@@ -98,18 +105,18 @@ class DatasetPictures:
         path = self._files[file]
         try:
             return self._open(path, memory_map=True).read_row_group(
-                group, columns=["image.bytes", "background"]
+                group, columns=["image.bytes", "background"], use_threads=False
             )
         except (OSError, pa.ArrowException) as error:
             raise CorruptDatasetError(f"cannot read {path}: {error}; `mvcap verify` tells more") from error
 
 
-def _committed_files(folder: Path) -> list[Path]:
+def _committed_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the data's files and their checksums, by their commit records."""
     store = Store(folder)
     shards = store.require_plan().shards
-    commits = [(shard, store.find_commit(CAPTION, shard)) for shard in shards]
-    files = (store.target(CAPTION, shard) for shard, commit in commits if commit and commit.file)
-    return [file for file in files if isinstance(file, Path)]  # all of them, as `folder` is one
+    commits = [commit for shard in shards if (commit := store.find_commit(CAPTION, shard)) and commit.file]
+    return [folder / str(commit.file) for commit in commits], [str(commit.sha256) for commit in commits]
 
 
 def _wanted(index: int, path: Path, keep: Callable[[str, str], bool]) -> Iterator[pa.Table]:

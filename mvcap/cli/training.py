@@ -1,0 +1,81 @@
+"""The commands that tune a model and measure what came of it: `train`, `eval`, `export-model`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mvcap.cli.app import app
+from mvcap.cli.options import AsJson, Settings, path_of, say
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        "--data", metavar="DIR", parser=path_of, help="A finished dataset, as `build-all` makes it."
+    ),
+]
+TrainingRecipe = Annotated[
+    str,
+    typer.Option(
+        "--config",
+        metavar="NAME_OR_FILE",
+        help="A recipe: ovt, ovt-paper, ovt-official, demo; or a YAML file.",
+    ),
+]
+
+
+@app.command()
+def train(
+    data: Data = Path("mvcap-dataset"),
+    config: TrainingRecipe = "ovt",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="RUN", parser=path_of, help="The run's folder.")
+    ] = Path("mvcap-run"),
+    clean: Annotated[
+        Path | None,
+        typer.Option(
+            "--clean",
+            metavar="DIR",
+            parser=path_of,
+            help="Pictures of the original kind to mix in, such as ImageNet: a dataset, tars, or a folder "
+            "for each class.",
+        ),
+    ] = None,
+    resume: Annotated[
+        Literal["auto", "never"],
+        typer.Option("--resume", help="Go on with a run that is there, or refuse it."),
+    ] = "auto",
+    settings: Settings = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print parameters, steps, memory and time.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tune a CLIP or BLIP on a dataset's views, so that it knows objects from any side (Omniview-Tuning).
+
+    The same command again goes on after an interruption, to the last bit. Several processes:
+    `torchrun --nproc-per-node 8 --no-python mvcap train ...`.
+
+    Example: `mvcap train --data my_dataset --clean imagenet/train --out my_run --config ovt`
+
+    Example: `mvcap train --data my_dataset --config ovt-paper --dry-run --json`
+    """
+    from training.recipes import read_config
+
+    overrides = [*([f"clean.path={json.dumps(str(clean.expanduser().absolute()))}"] if clean else [])]
+    configured = read_config(config, [*overrides, *(settings or [])])
+    if dry_run:
+        from training.estimating import describe, plan_run
+
+        plan = plan_run(configured, data)
+        print(json.dumps(plan, indent=1) if as_json else describe(plan))
+        return
+    from training.runs import run_training
+
+    summary = run_training(configured, data, out, resume=resume, say=say)
+    if summary and as_json:
+        print(json.dumps(summary, indent=1))
+    elif summary:
+        print(f"{out}: {summary['steps']} steps, loss {summary.get('loss', float('nan')):.4f}")
+        say(f"next: mvcap eval {out} --data {data}")

@@ -1,0 +1,186 @@
+"""What a run will take, from its recipe, its data and a few pictures timed on this machine.
+
+Weights are not needed, so nothing is fetched: a model of the same shapes does as well.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from training.assembling import choose_device, choose_dtype, make_batches, make_student
+from training.config import TrainingConfig
+from training.data import TrainingData
+from training.distributed import World
+from training.runs import create_encoder
+from training.student import Student
+from training.tuning import trainable_parameters
+
+TIMED: Final = 8
+"""Pictures in the timed batch."""
+FLOAT: Final = 4
+"""Bytes of a float32, in which weights, gradients and both moments of AdamW are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one picture takes."""
+
+    training_s: float
+    """Forward and backward."""
+    encoding_s: float
+    """Forward alone."""
+    loading_s: float
+    """Reading and decoding."""
+    activation_bytes: float
+
+
+def estimate_run(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
+    """Return what a run takes as plain values: parameters, steps, memory, disk, time.
+
+    Times are those of one process on this machine, without waiting for pictures where loaders keep up.
+
+    Raises:
+        UsageError: the recipe does not fit model or data.
+    """
+    device = choose_device(config.run.device, World())
+    student = make_student(create_encoder(config.model, weights=False), config).to(device)
+    batches = make_batches(config, data, student.encoder.preprocessing, World())
+    dtype = choose_dtype(config.run.precision, device)
+    measured = _measure(student, batches.views.load, len(data.view_objects), device, dtype)
+    steps, epoch = config.optimiser.steps, batches.sampler.batches_per_epoch
+    pictures = config.data.batch + (config.clean.batch if data.clean is not None else 0)
+    at_once = min(config.run.micro_batch or pictures, pictures)
+    refreshes = _refreshes(config, steps, epoch)
+    step_s = pictures * (measured.training_s + (measured.encoding_s if at_once < pictures else 0))
+    loading_s = pictures * measured.loading_s / max(config.run.loaders, 1)
+    trained = trainable_parameters(student)
+    parameters = sum(parameter.numel() for parameter in student.parameters())
+    memory = {
+        "weights": FLOAT * parameters,
+        "gradients_and_optimiser": 3 * FLOAT * trained,
+        "activations": round(at_once * measured.activation_bytes),
+        "anchors": FLOAT * len(data.counts) * student.encoder.width if refreshes else 0,
+    }
+    return {
+        "recipe": config.name,
+        "trainable_parameters": trained,
+        "parameters": parameters,
+        "objects": len(data.counts),
+        "views": len(data.view_objects),
+        "clean_pictures": 0 if data.clean is None else len(data.clean.table),
+        "captions": len(data.captions),
+        "pictures_per_step": pictures,
+        "steps": steps,
+        "steps_per_epoch": epoch,
+        "maximisations": refreshes,
+        "device": str(device),
+        "memory_bytes": {**memory, "total": sum(memory.values())},
+        "disk_bytes": _disk(config, data, trained, student.encoder.width),
+        "time_s": {
+            "steps": steps * max(step_s, loading_s if config.run.loaders else step_s + loading_s),
+            "maximisation": refreshes * len(data.view_objects) * (measured.encoding_s + measured.loading_s),
+            "a_step": step_s,
+            "loading_a_batch": loading_s,
+        },
+    }
+
+
+def describe(plan: Mapping[str, Any]) -> str:
+    """Say a plan in words."""
+    memory, duration = plan["memory_bytes"], plan["time_s"]
+    total_h = (duration["steps"] + duration["maximisation"]) / 3600
+    lines = [
+        f"{plan['trainable_parameters']:,} trainable parameters of {plan['parameters']:,}",
+        f"{plan['views']:,} views of {plan['objects']:,} objects, {plan['clean_pictures']:,} clean pictures, "
+        f"{plan['captions']:,} captions",
+        f"{plan['steps']:,} steps of {plan['pictures_per_step']} pictures, {plan['steps_per_epoch']:,} an "
+        f"epoch; anchors are made {plan['maximisations']} times",
+        f"memory of {plan['device']}: {memory['total'] / 1e9:.1f} GB, of which activations "
+        f"{memory['activations'] / 1e9:.1f} GB; disk {plan['disk_bytes'] / 1e9:.1f} GB",
+        f"{total_h:.1f} hours on this machine, {duration['a_step']:.2f} s a step (from {TIMED} pictures, "
+        "timed now)",
+    ]
+    return "\n".join(lines)
+
+
+def _refreshes(config: TrainingConfig, steps: int, epoch: int) -> int:
+    if not config.loss.wants_anchors or config.anchors.source == "batch":
+        return 0
+    return 1 if config.anchors.source == "bank" else -(-steps // (config.anchors.every_steps or epoch))
+
+
+def _disk(config: TrainingConfig, data: TrainingData, trained: int, width: int) -> int:
+    """Return the bytes of bank and checkpoints."""
+    makes_anchors = config.loss.wants_anchors and config.anchors.source != "batch"
+    bank = 2 * len(data.view_objects) * width if makes_anchors else 0
+    anchors = FLOAT * len(data.counts) * width if makes_anchors else 0
+    kept = bank if config.anchors.source == "bank" else 0
+    return bank + (config.run.checkpoints + 1) * (3 * FLOAT * trained + anchors + kept)
+
+
+def _measure(student: Student, load: Any, views: int, device: torch.device, dtype: torch.dtype) -> Measured:
+    rows = list(range(min(TIMED, views)))
+    begun = time.perf_counter()
+    pixels = load(rows).to(device)
+    loading_s = (time.perf_counter() - begun) / len(rows)
+    student.train()
+    _backward(_forward(student, pixels, dtype))  # the first pass of a process is slower
+    begun = time.perf_counter()
+    held = _Held()
+    with torch.autograd.graph.saved_tensors_hooks(held.pack, lambda tensor: tensor):
+        features = _forward(student, pixels, dtype)
+    _backward(features)
+    _wait(device)
+    training_s = (time.perf_counter() - begun) / len(rows)
+    begun = time.perf_counter()
+    with torch.no_grad():
+        _forward(student, pixels, dtype)
+    _wait(device)
+    encoding_s = (time.perf_counter() - begun) / len(rows)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in student.parameters()}
+    activations = sum(size for place, size in held.sizes.items() if place not in weights)
+    return Measured(training_s, encoding_s, loading_s, activations / len(rows))
+
+
+def _forward(student: Student, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
+        encoded = student.encode_pictures(pixels)
+    return student.finish(encoded)
+
+
+def _backward(features: Tensor) -> None:
+    if features.requires_grad:
+        torch.autograd.backward(features.sum())
+
+
+class _Held:
+    """Adds up what a graph holds on to, each piece of memory once."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[int, int] = {}
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        self.sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def plan_run(config: TrainingConfig, dataset: Path) -> dict[str, Any]:
+    """Open a dataset and estimate a run on it; see `estimate_run`.
+
+    Raises:
+        MvcapError: the dataset or the model's description cannot be had.
+    """
+    from training.data import open_data
+
+    return estimate_run(config, open_data(config, dataset))
