@@ -26,6 +26,8 @@ class Commit:
     settings: str
     """Hash of the stage's settings; `Store.settings` looks them up."""
     generation: int = 0
+    rendered: int | None = None
+    """Generation of the rendered views that the data was made of; None in records of older versions."""
     file: str | None = None
     """Relative to the dataset; None where nothing of the shard survived, or the file was dropped."""
     temporary: str | None = None

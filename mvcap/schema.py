@@ -7,7 +7,7 @@ Ray Data read them as plain Parquet.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -282,6 +282,35 @@ def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, An
         "caption_retried": captioned.retried,
         "clip_score": captioned.clip_score,
     }
+
+
+CAPTION_COLUMNS = frozenset(
+    {
+        *("caption", "prompt", "captioner", "category_match", "other_category", "caption_flags"),
+        *("caption_retried", "clip_score"),
+    }
+)
+"""The columns that captioning fills: those of `caption_columns`."""
+
+
+def without_captions(table: pa.Table) -> pa.Table:
+    """Return rows of views as they were before they were captioned, or labelled as duplicates."""
+    return _with_nulls(table, CAPTION_COLUMNS | {"duplicate_of"})
+
+
+def without_duplicates(table: pa.Table) -> pa.Table:
+    """Return rows of views as they were before they were labelled as duplicates."""
+    return _with_nulls(table, {"duplicate_of"})
+
+
+def _with_nulls(table: pa.Table, emptied: Collection[str]) -> pa.Table:
+    """Empty columns, and add those that an older version did not have."""
+    missing = {*emptied, *(name for name in VIEW_SCHEMA.names if name not in table.schema.names)}
+    columns = [
+        pa.nulls(table.num_rows, column.type) if column.name in missing else table[column.name]
+        for column in VIEW_SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=VIEW_SCHEMA)
 
 
 def view_from_row(row: Mapping[str, Any], item: SelectedObject) -> View:

@@ -453,18 +453,28 @@ class Store:
 
     # rows
 
-    def read_view_rows(self, shard: Shard) -> Iterator[pa.Table]:
+    def read_view_rows(self, shard: Shard, *, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Yield a rendered shard's rows, a table for each object, from the views or else from the data."""
         render = self.find_commit(RENDER, shard)
         if render is None:
             raise CorruptDatasetError(f"shard {shard.index} has not been rendered")
         holder = self.find_commit(CAPTION, shard) if render.dropped else render
-        if holder is None or holder.file is None:
+        if holder is not None:
+            yield from self.read_rows(holder, columns=columns)
+
+    def read_rows(self, commit: Commit, *, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows of a committed file, a table for each object."""
+        if commit.file is None:
             return
-        with open_table(self.root / holder.file) as file:
-            schema.check_version(file.schema_arrow, holder.file)
+        with open_table(self.root / commit.file) as file:
+            schema.check_version(file.schema_arrow, commit.file)
             for group in range(file.num_row_groups):
-                yield file.read_row_group(group)
+                yield file.read_row_group(group, columns=columns)
+
+    def is_outdated(self, commit: Commit) -> bool:
+        """Tell whether data was made of views that were rendered again since."""
+        render = self.read_commit(RENDER, commit.shard)
+        return render is not None and commit.rendered is not None and commit.rendered != render.generation
 
 
 @contextmanager

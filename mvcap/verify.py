@@ -158,10 +158,13 @@ def _flaw_of_rows(path: Place, shard: Shard, commit: Commit) -> str | None:
 
 
 def _unfinished(store: Store, plan: Plan) -> Iterator[Problem]:
-    missing = [shard.index for shard in plan.shards if store.find_commit(CAPTION, shard) is None]
-    if missing:
-        listed = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-        yield Problem("data", f"{len(missing)} of {len(plan.shards)} shards are not committed: {listed}")
+    commits = {shard.index: store.find_commit(CAPTION, shard) for shard in plan.shards}
+    missing = [index for index, commit in commits.items() if commit is None]
+    outdated = [index for index, commit in commits.items() if commit and store.is_outdated(commit)]
+    for found, what in ((missing, "not committed"), (outdated, "older than their views, which came later")):
+        if found:
+            listed = ", ".join(map(str, found[:10])) + (", ..." if len(found) > 10 else "")
+            yield Problem("data", f"{len(found)} of {len(plan.shards)} shards are {what}: {listed}")
 
 
 def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:

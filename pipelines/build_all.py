@@ -31,6 +31,7 @@ from pipelines.planning import (
     save_plan,
 )
 from pipelines.progress import observing
+from pipelines.second_tries import Selection, find_failures, shards_to_do_again
 from pipelines.shards import lacks_captions
 from pipelines.stages import Runner, Stage
 from pipelines.worker_log import forget_old_logs, log_folder
@@ -55,6 +56,8 @@ class Request:
     """Slice K of N of the shards; None for all."""
     steal_lock: bool = False
     """Take the dataset from a driver on another machine."""
+    again: Selection | None = None
+    """Try these failures again and do nothing else; None for what a build has to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         MvcapError: whatever ended the run; the same command goes on from the committed shards.
     """
     store = Store(request.out)
-    listing = _list(config, store, runner, say) if request.render else None
+    listing = _list(config, store, runner, say) if request.render and request.again is None else None
     require_writable(request.out)
     with store.lock(request.part, steal=request.steal_lock, tell=say) as hold:
         steps = _steps(config, request)
@@ -82,7 +85,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         _say_what_is_missing(store, work.plan, request, say)
         _say_what_is_unknown(work.planned, say)
         if any(work.todo.values()):
-            _check_tools(config, request, work, listing)
+            _check_tools(config, store, request, work, listing)
             with hold.choosing():
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
                 _record(config, store, listing, request, work, hold)
@@ -135,7 +138,11 @@ def _choose(
     else:
         planned = Planned(store.require_plan(), store.read_leaks())
     _refuse_changes(store, planned.plan, steps, request)
-    return _Work(planned, steps, _todo(store, planned.plan, steps, request))
+    if request.again is None:
+        return _Work(planned, steps, _todo(store, planned.plan, steps, request))
+    again = find_failures(store, planned.plan, request.again)
+    steps = [replace(step, stage=replace(step.stage, again=again[step.stage.name])) for step in steps]
+    return _Work(planned, steps, shards_to_do_again(planned.plan, again))
 
 
 def _record(
@@ -155,7 +162,8 @@ def _record(
     hold.announce(settings=hashes)
     if listing:
         save_plan(store, work.plan, listing, work.planned.leaks)
-    save_config(store, config, hashes, ran=_ran(request))
+    if request.again is None:
+        save_config(store, config, hashes, ran=_ran(request))
 
 
 def _clear(config: Config, store: Store, plan: Plan) -> None:
@@ -164,7 +172,8 @@ def _clear(config: Config, store: Store, plan: Plan) -> None:
     if config.run.keep_views:
         return
     for shard in plan.shards:
-        if (commit := store.find_commit(CAPTION, shard)) and not lacks_captions(commit):
+        commit = store.find_commit(CAPTION, shard)
+        if commit and not lacks_captions(commit) and not store.is_outdated(commit):
             store.drop_views(shard)
 
 
@@ -249,19 +258,23 @@ def _todo(store: Store, plan: Plan, steps: list[Step], request: Request) -> dict
 def _captioned(store: Store, shard: Shard, settings: str) -> bool:
     """Tell whether a shard's data is what these settings ask for; null captions never replace others."""
     commit = store.find_commit(CAPTION, shard)
-    return commit is not None and (settings in (commit.settings, UNCAPTIONED))
+    if commit is None or (settings not in (commit.settings, UNCAPTIONED)):
+        return False
+    return commit.settings != settings or not store.is_outdated(commit)
 
 
-def _check_tools(config: Config, request: Request, work: _Work, listing: Listing | None) -> None:
+def _check_tools(
+    config: Config, store: Store, request: Request, work: _Work, listing: Listing | None
+) -> None:
     """Find out what is missing before the first picture is rendered."""
     if request.caption and work.todo[CAPTION]:
         captioning.check_captioner(config)
     to_render = work.todo.get(RENDER)
-    if to_render and listing and viewing.renders(config):
+    if to_render and viewing.renders(config):
         rendering.check_renderer(config)
+        listed = listing.objects if listing else {item.uid: item for item in store.read_objects()}
         planned = (uid for index in to_render for uid in work.plan.shards[index].uids)
-        objects = (listing.objects[uid] for uid in planned if uid in listing.objects)
-        fetching.check_fetchers(config, objects)
+        fetching.check_fetchers(config, (listed[uid] for uid in planned if uid in listed))
 
 
 def _knowing_categories(config: Config, store: Store, work: _Work) -> list[Stage[Any, Any]]:
@@ -269,7 +282,8 @@ def _knowing_categories(config: Config, store: Store, work: _Work) -> list[Stage
     stages = [step.stage for step in work.steps]
     if work.todo[CAPTION] and stages[-1].settings != UNCAPTIONED:
         vocabulary = captioning.dataset_vocabulary(config, {item.category for item in store.read_objects()})
-        stages[-1] = captioning.caption_stage(config, stages[-1].settings, vocabulary)
+        knowing = captioning.caption_stage(config, stages[-1].settings, vocabulary)
+        stages[-1] = replace(knowing, again=stages[-1].again)
     return stages
 
 
@@ -282,7 +296,11 @@ def _run(
     runner: Runner,
 ) -> None:
     views_of = _views_to_come(config, store, todo)
-    totals = {name: _expected_views(views_of, store, plan, indices) for name, indices in todo.items()}
+    again = frozenset[str]().union(*(stage.again for stage in stages))
+    totals = {
+        name: sum(map(views_of, again)) if again else _expected_views(views_of, store, plan, indices)
+        for name, indices in todo.items()
+    }
     ledger = Ledger(
         todo,
         in_flight=_in_flight(config, store, plan, views_of),

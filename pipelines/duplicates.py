@@ -132,7 +132,17 @@ def label_duplicates(store: Store, plan: Plan, duplicates: Duplicates) -> int:
 def _commit_labels(store: Store, shard: Shard, commit: Commit, labels: Mapping[str, str]) -> None:
     with store.stage_file(CAPTION, shard) as temporary:
         _write_labelled(store.root / (commit.file or ""), temporary, labels)
-        unchanged = ("settings", "rows", "views", "rejected", "assets", "made_by", "seconds", "committed_at")
+        unchanged = (
+            "settings",
+            "rows",
+            "views",
+            "rejected",
+            "assets",
+            "made_by",
+            "seconds",
+            "committed_at",
+            "rendered",
+        )
         facts = {name: getattr(commit, name) for name in unchanged}
         store.commit(
             CAPTION,

@@ -51,8 +51,8 @@ class Outcome:
     failures: tuple[Rejected, ...]
     untrained_captions: bool
     complete: bool
-    """Every shard of the plan is committed, no two were captioned with different settings, and no slice is
-    still at work."""
+    """Every shard of the plan is committed, as it was rendered last, no two were captioned with different
+    settings, and no slice is still at work."""
 
     @property
     def reasons(self) -> Counter[str]:
@@ -72,6 +72,7 @@ def survey(store: Store, plan: Plan) -> Outcome:
         failures=(*listed, *all_failures(store, plan)),
         untrained_captions=any(commit.made_by.get("untrained") for commit in commits),
         complete=len(commits) == len(plan.shards)
+        and not any(map(store.is_outdated, commits))
         and len({commit.settings for commit in commits if not commit.uncaptioned}) <= 1,
     )
 

@@ -23,6 +23,7 @@ from mvcap.redaction import redacted
 from mvcap.report.sheets import write_contact_sheet
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
+from pipelines.kept import Kept
 from pipelines.ledger import Assignment
 from pipelines.stages import ShardReport, Stage, Worker
 from pipelines.suspects import Culprit
@@ -65,7 +66,8 @@ class ShardWorker:
         shard = self._plan.shards[assignment.shard]
         SHARD.set(shard.index)
         if assignment.alone:
-            for _ in self._worker(self._inputs(shard, lambda uid: uid == assignment.alone)):
+            kept = Kept.find(self._store, shard, self.stage)
+            for _ in self._worker(self._inputs(shard, kept, lambda uid: uid == assignment.alone)):
                 pass  # what counts is that the worker outlives it
             return None
         return self._commit(shard, assignment.culprits, progress)
@@ -75,14 +77,16 @@ class ShardWorker:
         started = time.monotonic()
         busy_before = self._worker.busy_s
         generation = self._store.next_generation(self.stage.name, shard)
+        kept = Kept.find(self._store, shard, self.stage)
+        rendered = self._store.read_commit(RENDER, shard.index) if self.stage.name == CAPTION else None
         left_out = {culprit.uid for culprit in culprits}
         notes = Notes([_reject(culprit, self.stage.name) for culprit in culprits])
-        inputs = self._inputs(shard, lambda uid: uid not in left_out)
-        outputs = _noted(self._worker(inputs), notes, progress)
+        inputs = self._inputs(shard, kept, lambda uid: uid not in left_out)
+        outputs = _noted(self._worker(inputs), kept, notes, progress)
         with self._store.stage_file(self.stage.name, shard) as temporary:
-            rows = self._write(outputs, shard, temporary)
+            rows = self._write(outputs, shard, kept, temporary)
             file = temporary if rows else None
-            facts: dict[str, Any] = {
+            done: dict[str, Any] = {
                 "settings": self.stage.settings,
                 "rows": sum(rows.values()),
                 "views": rows,
@@ -91,8 +95,10 @@ class ShardWorker:
                 "made_by": dict(self._worker.made_by),
                 "seconds": round(time.monotonic() - started, 3),
                 "committed_at": round(time.time(), 3),
-                **({"object_seconds": notes.rounded_seconds()} if self.stage.name == RENDER else {}),
+                "object_seconds": notes.rounded_seconds() if self.stage.name == RENDER else {},
+                "rendered": rendered.generation if rendered else None,
             }
+            facts = kept.facts(done)
             if self.stage.name == CAPTION:
                 # Before the commit: once all shards are committed, another slice may read the sheets.
                 files.delete(self._store.sheet_path(shard))
@@ -109,7 +115,7 @@ class ShardWorker:
         return ShardReport(
             self.stage.name,
             shard.index,
-            sum(rows.values()),
+            sum(rows.values()) - kept.rows,
             len(notes.rejected),
             bytes=commit.bytes,
             seconds=seconds,
@@ -117,23 +123,30 @@ class ShardWorker:
             reasons=Counter(item.reason for item in notes.rejected),
         )
 
-    def _inputs(self, shard: Shard, wanted: Callable[[str], bool]) -> Iterator[SelectedObject | View]:
-        """Read what the stage makes of those objects of a shard whose uids are wanted."""
+    def _inputs(
+        self, shard: Shard, kept: Kept, wanted: Callable[[str], bool]
+    ) -> Iterator[SelectedObject | View]:
+        """Read what the stage makes of those objects of a shard that are wanted and need work."""
         objects = self._store.read_objects(shard)
         if self.stage.name == RENDER:
-            return (item for item in objects if wanted(item.uid))
+            return (item for item in objects if kept.wants(item.uid) and wanted(item.uid))
         views = _views(self._store.read_view_rows(shard), objects)
-        return (view for view in views if wanted(view.object.uid))
+        return (view for view in views if not kept.holds(view.key) and wanted(view.object.uid))
 
-    def _write(self, outputs: Iterable[View | CaptionedView], shard: Shard, path: Path) -> dict[str, int]:
+    def _write(
+        self, outputs: Iterable[View | CaptionedView], shard: Shard, kept: Kept, path: Path
+    ) -> dict[str, int]:
         """Write one row group for each object and return how many rows each has."""
         captioner = str(self._worker.made_by.get("name", "")) if self._worker else ""
+        made = (
+            (uid, _table([_row(output, shard, captioner) for output in group]))
+            for uid, group in groupby(outputs, key=lambda output: output.key[0])
+        )
         rows: dict[str, int] = {}
         with TableWriter(path, schema.VIEW_SCHEMA) as writer:
-            for uid, group in groupby(outputs, key=lambda output: output.key[0]):
-                table = [_row(output, shard, captioner) for output in group]
-                writer.write(table)
-                rows[uid] = len(table)
+            for uid, table in kept.merged(made):
+                writer.write_table(table)
+                rows[uid] = table.num_rows
         return rows
 
     def _after_captions(self, shard: Shard, commit: Commit) -> None:
@@ -170,16 +183,16 @@ class Notes:
 
 
 def _noted(
-    outputs: Iterable[View | CaptionedView | Rejected], notes: Notes, progress: Progress
+    outputs: Iterable[View | CaptionedView | Rejected], kept: Kept, notes: Notes, progress: Progress
 ) -> Iterator[View | CaptionedView]:
-    """Pass outputs on, set the rejected ones aside, and note what each tells."""
+    """Pass outputs on, set the rejected ones aside, and note what each tells; what is kept already goes."""
     begun = time.monotonic()
     for output in outputs:
         notes.seconds[output.key[0]] += time.monotonic() - begun
         progress(1)
         if isinstance(output, Rejected):
             notes.rejected.append(output)
-        else:
+        elif not kept.holds(output.key):
             if isinstance(output, View):
                 notes.assets.setdefault(output.object.uid, schema.asset_row(output))
             yield output
@@ -196,6 +209,10 @@ def _views(tables: Iterable[pa.Table], objects: Sequence[SelectedObject]) -> Ite
     for table in tables:
         for row in table.to_pylist():
             yield schema.view_from_row(row, by_uid[row["uid"]])
+
+
+def _table(rows: list[Mapping[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema.VIEW_SCHEMA)
 
 
 def _row(output: View | CaptionedView, shard: Shard, captioner: str) -> Mapping[str, Any]:

@@ -60,6 +60,8 @@ class Stage(Generic[In, Out]):
     """How many at once; None lets the runner fill the machine or cluster."""
     guard: Guard = unguarded
     """Asked before each commit whether the driver still holds the dataset."""
+    again: frozenset[str] = frozenset()
+    """Objects to try again although they failed: see `pipelines.second_tries`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class ShardReport:
     stage: StageName
     shard: int
     rows: int
+    """Those that were made; rows that were kept do not count."""
     rejected: int
     seconds: float
     """From the first read to the commit."""

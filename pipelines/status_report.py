@@ -82,7 +82,7 @@ def _at_work(state: Mapping[str, Any]) -> Iterator[str]:
 
 def _remedy(state: Mapping[str, Any]) -> Iterator[str]:
     if state["failures"]:
-        yield "  what failed, and why: failures.parquet, once all is done"
+        yield "  failures.parquet tells more, once all is done; `mvcap retry DIR --failed` tries again"
 
 
 def _duration(seconds: float) -> str:

@@ -229,7 +229,12 @@ def _build(config: Any, request: Any, runner_name: str, address: str | None) -> 
     from pipelines.build_all import build
 
     outcome = build(config, request, make_runner(runner_name, address, config), say)
-    say(f"{outcome.views} views of {outcome.done} of {outcome.objects} objects in {request.out}")
+    leave_with(outcome, request.out)
+
+
+def leave_with(outcome: Any, out: Path) -> NoReturn:
+    """Tell what a dataset holds now, and leave with the exit code that says so."""
+    say(f"{outcome.views} views of {outcome.done} of {outcome.objects} objects in {out}")
     if outcome.untrained_captions:
         say(
             "note: the captions come from an UNTRAINED model; they show the pipeline at work and mean nothing"
@@ -241,12 +246,12 @@ def _build(config: Any, request: Any, runner_name: str, address: str | None) -> 
         say(f"... and {len(outcome.failures) - 10} more in failures.parquet")
     if outcome.complete:
         if outcome.uncaptioned < outcome.views:
-            say(_sample_captions(request.out))
+            say(_sample_captions(out))
         say(
-            f"look at  {request.out}/report/sheets/  a contact sheet of every shard\n"
-            f"         {request.out}/report/samples.png  captions under their pictures\n"
-            f"         {request.out}/README.md       the dataset card\n"
-            f"load it  {_loading(request.out)}"
+            f"look at  {out}/report/sheets/  a contact sheet of every shard\n"
+            f"         {out}/report/samples.png  captions under their pictures\n"
+            f"         {out}/README.md       the dataset card\n"
+            f"load it  {_loading(out)}"
         )
     raise typer.Exit(PARTIAL if outcome.failures else 0)
 

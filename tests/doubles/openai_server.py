@@ -42,6 +42,8 @@ class Server:
     """Requests that must have come together before they are answered."""
     gone: bool = False
     """Drop every connection from now on."""
+    mended: bool = False
+    """Caption every picture from now on, whatever its prompt asks for."""
 
 
 def _message(content: Any, **more: Any) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         picture, text = body["messages"][0]["content"]
         prompt = text["text"]
         state.attempts[prompt] += 1
-        for word, fault in FAULTS.items():
+        for word, fault in () if state.mended else FAULTS.items():
             if word in prompt and not (f"{word} once" in prompt and state.attempts[prompt] > 1):
                 return fault(self)
         with self.server.counting():

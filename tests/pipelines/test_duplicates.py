@@ -14,6 +14,7 @@ from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
 from pipelines.captioning import caption_settings, caption_stage
 from pipelines.duplicates import Duplicates, label_duplicates
+from pipelines.ledger import Assignment
 from pipelines.runners.local import LocalRunner
 from pipelines.shards import ShardWorker
 
@@ -192,7 +193,8 @@ def test_captions_survive_labels_that_another_slice_commits_meanwhile(models, al
     plan, nothing = store.require_plan(), Duplicates({}, {}, looked=True)
     stage = caption_stage(config, settings_hash(caption_settings(config)))
     with ShardWorker(stage, out, drop_views=False) as worker:
-        worker.run(0, lambda _: label_duplicates(store, plan, nothing))  # a generation between start and end
+        # A generation between start and end.
+        worker.run(Assignment(CAPTION, 0), lambda _: label_duplicates(store, plan, nothing))
     assert all(row["caption"] for row in table(out / "data" / plan.shards[0].file_name))
     run(config, out)
     assert len(labels(out)) == 3

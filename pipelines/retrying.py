@@ -1,0 +1,36 @@
+"""Try again what failed, with the settings that a dataset was built with."""
+
+from collections.abc import Callable
+
+from mvcap.config import Config
+from mvcap.places import Place
+from mvcap.storage import Store
+from pipelines.build_all import Request, build
+from pipelines.finish import Outcome
+from pipelines.second_tries import Selection, is_captioned, require_known
+from pipelines.stages import Runner
+
+
+def retry(
+    config: Config,
+    out: Place,
+    selection: Selection,
+    runner: Runner,
+    say: Callable[[str], None],
+    *,
+    steal_lock: bool = False,
+) -> Outcome:
+    """Try the selected failures again, and leave everything else as it is.
+
+    Args:
+        config: the dataset's own; only what does not change the result, such as deadlines, may differ.
+
+    Raises:
+        UsageError: the folder holds no dataset; the selection names what there is not; or a setting differs.
+        NothingSurvivedError: every object failed again.
+    """
+    store = Store(out)
+    plan = store.require_plan()
+    require_known(store, selection)
+    request = Request(out, caption=is_captioned(store, plan), again=selection, steal_lock=steal_lock)
+    return build(config, request, runner, say)
