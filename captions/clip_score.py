@@ -16,8 +16,8 @@ from transformers import CLIPModel, CLIPProcessor
 from captions.captioner import Json
 from captions.checkpoints import local_folder, weights_sha256
 from captions.hub import cached_snapshot, download_snapshot, list_accessible_files, model_url
-from captions.quiet import quiet_transformers
 from mvcap.errors import ModelUnavailableError
+from mvcap.quiet import quiet_transformers
 
 EXAMPLE: Final = "openai/clip-vit-large-patch14"
 WEIGHTS: Final = frozenset({"model.safetensors", "model.safetensors.index.json"})

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 
 from captions.captioner import Json
 from captions.checkpoints import Checkpoint
-from captions.quiet import quiet_transformers
 from mvcap.errors import DeviceFaultError, ModelUnavailableError
+from mvcap.quiet import quiet_transformers
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 """`auto` is bfloat16 on a GPU that has it, else float32. T5 overflows in float16."""

@@ -21,6 +21,8 @@ EXTRAS = {
         "safetensors": "captions",
         "open_clip": "train",
         "timm": "train",
+        "peft": "train",
+        "tensorboard": "train",
     },
     **{"openai": "openai", "pycolmap": "mvimgnet"},
 }

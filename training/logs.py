@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mvcap import files
+from mvcap.plugins import missing_extra
 
 LINE_EVERY_S: Final = 30.0
 LOG: Final = "log.jsonl"
@@ -48,8 +49,10 @@ class TensorBoard:
     """`RUN/tensorboard/`, for `tensorboard --logdir RUN`; figures of repeated steps are replaced."""
 
     def __init__(self, run: Path, done: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ModuleNotFoundError as error:
+            raise missing_extra("run.tensorboard=true", error) from error
         create: Any = SummaryWriter
         self._writer = create(str(run / "tensorboard"), purge_step=done + 1)
 
@@ -65,8 +68,10 @@ class Wandb:
     """Weights & Biases; a run is found again by its folder."""
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
-        import wandb
-
+        try:
+            import wandb
+        except ModuleNotFoundError as error:
+            raise missing_extra("run.wandb=true", error) from error
         self._run = wandb.init(
             project="mvcap", id=run.name, dir=str(run), resume="allow", config=dict(settings)
         )

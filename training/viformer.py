@@ -1,13 +1,17 @@
 """VIFormer: a small transformer behind the image encoder that makes features agree across viewpoints.
 
-Two post-norm encoder layers with four heads and a feed-forward width of 2048, as in the official code.
+Two post-norm encoder layers with four heads and a feed-forward width of 2048, as in the official code. This
+file needs torch and safetensors alone, and is copied beside exported models.
 
 Notation: B batch, T tokens, D embedding, W width of the image encoder.
 """
 
-from typing import Final, Literal, TypeAlias
+import json
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +27,7 @@ weight then. `views`: the views of its object in the batch, so that a single pic
 LAYERS: Final = 2
 HEADS: Final = 4
 FEED_FORWARD: Final = 2048
+WEIGHTS_FILE, SETTINGS_FILE = "viformer.safetensors", "viformer.json"
 
 
 class VIFormer(nn.Module):
@@ -47,7 +52,7 @@ class VIFormer(nn.Module):
         token_width: int | None = None,
     ) -> None:
         super().__init__()
-        self.alpha, self.blend, self.attend = alpha, blend, attend
+        self.width, self.alpha, self.blend, self.attend = width, alpha, blend, attend
         layer = nn.TransformerEncoderLayer(width, HEADS, FEED_FORWARD, dropout=0.0, batch_first=True)
         self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
         self.project: nn.Linear | None = None
@@ -76,6 +81,24 @@ class VIFormer(nn.Module):
             return F.normalize(self.alpha * found + (1 - self.alpha) * z, dim=1)
         return F.normalize(z + self.alpha * found, dim=1)
 
+    def settings(self) -> dict[str, Any]:
+        """Return what `load` makes the same module of, but for its weights."""
+        token_width = self.project.in_features if self.project is not None else None
+        return {
+            "width": self.width,
+            "alpha": self.alpha,
+            "blend": self.blend,
+            "attend": self.attend,
+            "token_width": token_width,
+        }
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "VIFormer":
+        """Read it from an exported model's folder."""
+        former = cls(**json.loads((Path(folder) / SETTINGS_FILE).read_text()))
+        former.load_state_dict(load_file(Path(folder) / WEIGHTS_FILE))
+        return former.requires_grad_(False).eval()
+
     def _transform(self, z: Tensor, object_index: Tensor | None, tokens: Tensor | None) -> Tensor:
         if self.attend == "views" and object_index is not None:
             apart = object_index[:, None] != object_index  # (B, B)
@@ -89,3 +112,39 @@ class VIFormer(nn.Module):
             return attended[:, 0]
         alone: Tensor = self.layers(z.unsqueeze(1))
         return alone.squeeze(1)
+
+
+class WithVIFormer(nn.Module):
+    """An open_clip model whose `encode_image` has VIFormer behind it; everything else is the model's own.
+
+    Args:
+        folder: of the exported model.
+    """
+
+    def __init__(self, model: Any, folder: str | Path) -> None:
+        super().__init__()
+        self.model = model
+        self.viformer = VIFormer.load(folder)
+
+    def encode_image(self, image: Tensor, normalize: bool = True) -> Tensor:
+        """Return (B, D) features, which are unit-norm in any case.
+
+        Where VIFormer attends to patches, these are taken from open_clip's vision transformer.
+        """
+        if self.viformer.attend != "patches":
+            features: Tensor = self.viformer(self.model.encode_image(image))
+            return features
+        visual = self.model.visual
+        usual, visual.output_tokens = visual.output_tokens, True
+        try:
+            pooled, tokens = visual(image)
+        finally:
+            visual.output_tokens = usual
+        features = self.viformer(pooled, tokens=tokens)
+        return features
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("model"), name)

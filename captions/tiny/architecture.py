@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from captions.checkpoints import require_complete
-from captions.quiet import quiet_transformers
 from mvcap.errors import ModelUnavailableError
+from mvcap.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import InstructBlipConfig

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import InstructBlipForConditionalGeneration
 
-from captions.quiet import quiet_transformers
 from captions.tiny.architecture import (
     Size,
     build_processor,
@@ -37,6 +36,7 @@ from captions.tiny.batches import IGNORED, Batch, BatchMaker
 from captions.tiny.examples import Examples, held_out_uids, is_validation, read_examples
 from captions.tiny.first_weights import fresh_model
 from captions.tiny.vocabulary import CAPTION_WORDS, CATEGORIES, COLOURS, READ_WORDS, VIEW_PHRASES
+from mvcap.quiet import quiet_transformers
 
 SIZE: Final = Size(width=96, vision_layers=4, text_layers=2, image_size=64, patch_size=8)
 REPORT_STEPS: Final = 100

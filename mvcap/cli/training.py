@@ -79,3 +79,29 @@ def train(
     elif summary:
         print(f"{out}: {summary['steps']} steps, loss {summary.get('loss', float('nan')):.4f}")
         say(f"next: mvcap eval {out} --data {data}")
+
+
+@app.command("export-model")
+def export_model(
+    run: Annotated[Path, typer.Argument(metavar="RUN", parser=path_of, help="A run of `mvcap train`.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", parser=path_of, help="A new folder.")],
+    layout: Annotated[
+        Literal["open_clip", "transformers", "peft", "llava"], typer.Option("--format", help="For whom.")
+    ] = "open_clip",
+    interpolate: Annotated[
+        float,
+        typer.Option(
+            "--interpolate",
+            metavar="SHARE",
+            help="Share of the tuned weights in a mean with the pretrained ones (WiSE-FT): 1 is all tuned.",
+        ),
+    ] = 1.0,
+) -> None:
+    """Write a tuned model for open_clip, transformers, PEFT or LLaVA; VIFormer goes beside it.
+
+    Example: `mvcap export-model my_run --format open_clip --interpolate 0.7 --out my_clip`
+    """
+    from training.export import export_model as write
+
+    write(run, out, layout, interpolate=interpolate)
+    say(f"wrote {layout} to {out}")

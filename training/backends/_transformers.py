@@ -14,6 +14,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 from mvcap.errors import ModelUnavailableError
 from mvcap.hub import what_went_wrong
+from mvcap.quiet import quiet_transformers
 from training.dual_encoder import Interpolation, Preprocessing
 
 BILINEAR: Final = 2
@@ -56,8 +57,9 @@ class Loaded:
 
     def save(self, folder: Path) -> None:
         """Write a folder that transformers, and `load`, read."""
-        for part in (self.network, self.tokenizer, self.pictures):
-            part.save_pretrained(folder)
+        with quiet_transformers():
+            for part in (self.network, self.tokenizer, self.pictures):
+                part.save_pretrained(folder)
 
 
 def load(model_class: Any, config_class: Any, options: Options, *, weights: bool) -> Loaded:
@@ -69,30 +71,27 @@ def load(model_class: Any, config_class: Any, options: Options, *, weights: bool
         ModelUnavailableError: it cannot be had, or lacks weights.
     """
     library: Any = transformers
-    verbosity = library.logging.get_verbosity()
-    library.logging.set_verbosity_error()
     common = {"revision": options.revision or "main", "trust_remote_code": False}
     source = _source(options)
     gaps: list[str] = []
     try:
-        tokenizer = library.AutoTokenizer.from_pretrained(source, **common)
-        pictures = library.AutoImageProcessor.from_pretrained(source, backend="pil", **common)
-        preprocessing = _preprocessing(pictures)  # refuses what cannot be tuned before weights are read
-        if weights:
-            network, report = model_class.from_pretrained(
-                source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **common
-            )
-            gaps = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
-        else:
-            network = model_class(config_class.from_pretrained(source, **common))
+        with quiet_transformers():
+            tokenizer = library.AutoTokenizer.from_pretrained(source, **common)
+            pictures = library.AutoImageProcessor.from_pretrained(source, backend="pil", **common)
+            preprocessing = _preprocessing(pictures)  # refuses what cannot be tuned before weights are read
+            if weights:
+                network, report = model_class.from_pretrained(
+                    source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **common
+                )
+                gaps = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
+            else:
+                network = model_class(config_class.from_pretrained(source, **common))
     except (OSError, ValueError, RuntimeError, SafetensorError, KeyError) as error:
         reason = what_went_wrong(error, f"the model {options.model!r}", options.revision)
         raise ModelUnavailableError(
             f"{reason}\ntransformers cannot load it as a {model_class.__name__}. model.options.model is a "
             "folder or a name on the hub with config.json, model.safetensors, tokenizer and preprocessor."
         ) from error
-    finally:
-        library.logging.set_verbosity(verbosity)
     if gaps:
         raise ModelUnavailableError(
             f"{options.model} is no {model_class.__name__}: it lacks {len(gaps)} weights, such as {gaps[0]}"
