@@ -31,6 +31,7 @@ from pipelines.planning import (
     save_plan,
 )
 from pipelines.progress import observing
+from pipelines.room import room_told
 from pipelines.second_tries import Selection, find_failures, shards_to_do_again
 from pipelines.shards import lacks_captions
 from pipelines.stages import Runner, Stage
@@ -89,7 +90,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
             with hold.choosing():
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
                 _record(config, store, listing, request, work, hold)
-            _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner)
+            _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner, say)
         else:
             if request.part is None:
                 _clear(config, store, work.plan)
@@ -294,6 +295,7 @@ def _run(
     stages: list[Stage[Any, Any]],
     todo: Mapping[StageName, list[int]],
     runner: Runner,
+    say: Callable[[str], None],
 ) -> None:
     views_of = _views_to_come(config, store, todo)
     again = frozenset[str]().union(*(stage.again for stage in stages))
@@ -311,7 +313,10 @@ def _run(
         forget_old_logs(log_folder(store.root))
         stages = [stage if stage.settings == UNCAPTIONED else logged(stage, store.root) for stage in stages]
     guarded = [replace(stage, guard=store.guard) for stage in stages]
-    with observing(totals, labels=labels) as observer:
+    with (
+        room_told(config, store, plan, todo[CAPTION], lambda shard: sum(map(views_of, shard.uids)), say),
+        observing(totals, labels=labels) as observer,
+    ):
         runner.run(guarded, store.root, ledger, observer)
 
 
