@@ -71,12 +71,10 @@ def _s3_server(s3_double: SimpleNamespace) -> Iterator[Any]:
         yield server
 
 
-@pytest.fixture
-def s3(_s3_server: Any, s3_double: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """S3 with an empty bucket `s3.bucket`, which the environment leads to, for this process too."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in {
+@pytest.fixture(scope="session")
+def s3_environment(_s3_server: Any, s3_double: SimpleNamespace) -> dict[str, str]:
+    """What leads to that server, and to no other."""
+    return {
         "AWS_ACCESS_KEY_ID": s3_double.ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": s3_double.SECRET_KEY,
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -84,7 +82,15 @@ def s3(_s3_server: Any, s3_double: SimpleNamespace, monkeypatch: pytest.MonkeyPa
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
+    }
+
+
+@pytest.fixture
+def s3(_s3_server: Any, s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """S3 with an empty bucket `s3.bucket`, which the environment leads to, for this process too."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
     _s3_server.make_bucket(f"bucket-{uuid4().hex[:8]}")
     yield _s3_server
