@@ -17,8 +17,10 @@
 import io
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, groupby
+from operator import attrgetter
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,7 +77,11 @@ def open_dataset(folder: str | PathLike[str]) -> "Dataset":
         CorruptDatasetError: its plan or its list of objects is damaged.
     """
     store = Store(parse_place(fspath(folder)))
-    plan = store.require_plan()
+    return committed_dataset(store, store.require_plan())
+
+
+def committed_dataset(store: Store, plan: Plan) -> "Dataset":
+    """Return what is committed of a dataset now."""
     return Dataset(store, plan, tuple(_committed_objects(store, plan)))
 
 
@@ -139,6 +145,10 @@ class Dataset:
                 kept = tuple(item for item in kept if getattr(item, what) in names)
         return Dataset(self._store, self._plan, kept)
 
+    def only(self, uids: Collection[str]) -> "Dataset":
+        """Keep the objects of these uids; those that are not there are left out in silence."""
+        return Dataset(self._store, self._plan, [item for item in self.objects if item.uid in uids])
+
     def views(self, uid: str) -> list[Row]:
         """Read all views of an object, with their pictures, by view index.
 
@@ -161,7 +171,8 @@ class Dataset:
         return self._ends[-1] if self._ends else 0
 
     def __iter__(self) -> Iterator[Row]:
-        return chain.from_iterable(self.views(item.uid) for item in self.objects)
+        for _, rows in self.by_object(schema.VIEW_SCHEMA.names):
+            yield from map(_decoded, rows)
 
     def __getitem__(self, index: int) -> Row:
         """Read one view by its place in the dataset.
@@ -238,8 +249,25 @@ class Dataset:
             raise MissingExtraError("to_torch needs torch: pip install 'mvcap[captions]'") from error
         return TorchViews(self, transform, columns)
 
+    def by_object(self, columns: Sequence[str]) -> Iterator[tuple[DatasetObject, list[Row]]]:
+        """Yield each object with some columns of its views, pictures as they are stored.
+
+        Raises:
+            CorruptDatasetError: a file cannot be read.
+        """
+        for shard, members in groupby(self.objects, key=attrgetter("shard")):
+            with self._open(shard) as file:
+                for item in members:
+                    yield item, _read(file, columns, item.uid).to_pylist()
+
     def _table(self, shard: int, columns: Sequence[str], uid: str | None = None) -> pa.Table:
-        """Read columns of a shard, or of one of its objects, from its committed file."""
+        """Read columns of a shard, or of one of its objects."""
+        with self._open(shard) as file:
+            return _read(file, columns, uid)
+
+    @contextmanager
+    def _open(self, shard: int) -> Iterator[pq.ParquetFile]:
+        """Open a shard's committed file."""
         commit = self._store.find_commit(CAPTION, self._plan.shards[shard])
         if commit is None or commit.file is None:
             raise CorruptDatasetError(
@@ -249,14 +277,18 @@ class Dataset:
         try:
             with open_table(self._store.root / commit.file) as file:
                 schema.check_version(file.schema_arrow, commit.file)
-                present = [name for name in columns if name in file.schema_arrow.names]
-                table = file.read_row_groups(_groups_of(file, uid), columns=present)
+                yield file
         except (OSError, pa.ArrowException) as error:
             raise CorruptDatasetError(f"{commit.file} cannot be read: {error}; run `mvcap verify`") from error
-        empty = schema.VIEW_SCHEMA.empty_table().select(columns)
-        return pa.concat_tables(
-            [empty, table], promote_options="default"
-        )  # columns of later versions are null
+
+
+def _read(file: pq.ParquetFile, columns: Sequence[str], uid: str | None) -> pa.Table:
+    """Read columns of a file, or of one object in it; those that an older version did not write are null."""
+    written = set(file.schema_arrow.names)
+    present = [name for name in columns if name in written]
+    table = file.read_row_groups(_groups_of(file, uid), columns=present)
+    empty = schema.VIEW_SCHEMA.empty_table().select(columns)
+    return pa.concat_tables([empty, table], promote_options="default")
 
 
 def _groups_of(file: pq.ParquetFile, uid: str | None) -> list[int]:

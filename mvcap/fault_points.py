@@ -43,6 +43,7 @@ POINTS: Final = (
     "finish.failures",
     "finish.scores",
     "finish.card",
+    "finish.report",
     "finish.marked",
     # a broken shard is taken out
     "aside.forgotten",

@@ -109,6 +109,10 @@ class Store:
         return self.root / "report" / "samples.png"
 
     @property
+    def page_path(self) -> Place:
+        return self.root / "report" / "index.html"
+
+    @property
     def objects_path(self) -> Place:
         return self.internal / "objects.parquet"
 

@@ -193,7 +193,7 @@ def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:
 
 def _foreign_files(store: Store, plan: Plan) -> Iterator[Problem]:
     """List what no commit and no build put there."""
-    known = {store.root / name for name in KNOWN_FILES} | {store.samples_path}
+    known = {store.root / name for name in KNOWN_FILES} | {store.samples_path, store.page_path}
     for shard in plan.shards:
         known |= {store.sheet_path(shard), store.target(RENDER, shard)}
         if (commit := store.read_commit(CAPTION, shard.index)) and commit.file:

@@ -15,7 +15,7 @@ from mvcap.places import Place
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
 from pipelines import captioning, fetching, rendering, viewing
-from pipelines.finish import Outcome, finish, survey
+from pipelines.finish import finish
 from pipelines.in_flight import InFlight
 from pipelines.leak_free import Planned
 from pipelines.ledger import Ledger
@@ -35,6 +35,7 @@ from pipelines.room import room_told
 from pipelines.second_tries import Selection, find_failures, shards_to_do_again
 from pipelines.shards import lacks_captions
 from pipelines.stages import Runner, Stage
+from pipelines.surveying import Outcome, survey
 from pipelines.worker_log import forget_old_logs, log_folder
 
 RECAPTION_ADVICE = "Set them back, or write all captions anew with `mvcap caption DIR --recaption`."

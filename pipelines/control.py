@@ -18,9 +18,10 @@ from mvcap.storage import Store
 from mvcap.tables import open_table
 from pipelines import captioning
 from pipelines.control_table import ControlKey, Pair, read_figures, read_key, write_pairs
-from pipelines.finish import finish, survey
+from pipelines.finish import finish
 from pipelines.measuring import captioned_objects
 from pipelines.planning import refuse_changed_settings
+from pipelines.surveying import survey
 
 ADVICE: Final = "A control must be made by the captioner of the dataset: leave its settings as they are."
 

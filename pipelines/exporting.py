@@ -17,7 +17,7 @@ from mvcap.exports._chosen import Choice, ChosenViews
 from mvcap.places import Place
 from mvcap.recipes import apply_overrides
 from mvcap.storage import Store
-from pipelines.finish import survey
+from pipelines.surveying import survey
 
 PACKAGE = "mvcap.exports"
 

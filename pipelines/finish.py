@@ -4,14 +4,13 @@ Everything here follows from the plan and the commit records; a finished dataset
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
 from mvcap import fault_points, files, schema
-from mvcap.commits import CAPTION, RENDER, STAGES, Commit
+from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.config import Config
 from mvcap.places import Place
 from mvcap.plan import Plan
@@ -30,57 +29,14 @@ from pipelines.duplicates import (
     leak_figures,
 )
 from pipelines.measuring import Measured, measure_captions, score_rows
+from pipelines.reporting import write_index
+from pipelines.surveying import Outcome
 
 SUMMARIES = ("README.md", "objects.parquet", "failures.parquet")
 SCORES = "caption_scores.parquet"
 """Written only where a CLIP scored the captions."""
 ROWS_PER_GROUP = 50_000
 """Of the scores, which are narrow and read as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a dataset holds, counted from its commit records."""
-
-    objects: int
-    done: int
-    """Objects with at least one row."""
-    views: int
-    uncaptioned: int
-    """Views whose captions are null."""
-    failures: tuple[Rejected, ...]
-    untrained_captions: bool
-    complete: bool
-    """Every shard of the plan is committed, as it was rendered last, no two were captioned with different
-    settings, and no slice is still at work."""
-
-    @property
-    def reasons(self) -> Counter[str]:
-        return Counter(rejected.reason for rejected in self.failures)
-
-
-def survey(store: Store, plan: Plan) -> Outcome:
-    """Count what a dataset holds."""
-    data = {shard.index: store.find_commit(CAPTION, shard) for shard in plan.shards}
-    commits = [commit for commit in data.values() if commit]
-    listed = store.read_listing_failures()
-    return Outcome(
-        objects=sum(len(shard.uids) for shard in plan.shards) + len(listed),
-        done=sum(len(commit.views) for commit in commits),
-        views=sum(commit.rows for commit in commits),
-        uncaptioned=sum(commit.rows for commit in commits if commit.uncaptioned),
-        failures=(*listed, *all_failures(store, plan)),
-        untrained_captions=any(commit.made_by.get("untrained") for commit in commits),
-        complete=len(commits) == len(plan.shards)
-        and not any(map(store.is_outdated, commits))
-        and len({commit.settings for commit in commits if not commit.uncaptioned}) <= 1,
-    )
-
-
-def all_failures(store: Store, plan: Plan) -> list[Rejected]:
-    """Collect the rejected objects and views of every committed shard, in the plan's order."""
-    commits = (store.read_commit(stage, shard.index) for shard in plan.shards for stage in STAGES)
-    return [rejected for commit in commits if commit for rejected in commit.rejected]
 
 
 def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
@@ -112,10 +68,11 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     fault_points.passing("finish.failures")
     _write_scores(store, plan, measured)
     fault_points.passing("finish.scores")
-    write_card(
-        store, plan, config, measured.figures, read_figures(store, plan), leak_figures(store, duplicates)
-    )
+    control = read_figures(store, plan)
+    write_card(store, plan, config, measured.figures, control, leak_figures(store, duplicates))
     fault_points.passing("finish.card")
+    write_index(store, plan, config, outcome, figures=measured.figures, control=control)
+    fault_points.passing("finish.report")
     content = {
         "commits": store.digest(plan),
         **told,
@@ -157,7 +114,12 @@ def _checksum_of(path: Place) -> str | None:
 
 
 def _intact(store: Store, plan: Plan, written: _Written) -> bool:
-    """Tell whether all that was written still stands; a marker without sheets is of an older version."""
+    """Tell whether all that was written still stands; a marker without sheets is of an older version.
+
+    The page is whatever `mvcap report` made of it last.
+    """
+    if not files.exists(store.page_path):
+        return False
     expected = {**written.files, **written.sheets}
     paths = [store.root / name for name in {*SUMMARIES, *written.files}]
     paths += _drawings(store, plan) if written.sheets else []

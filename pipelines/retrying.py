@@ -6,9 +6,9 @@ from mvcap.config import Config
 from mvcap.places import Place
 from mvcap.storage import Store
 from pipelines.build_all import Request, build
-from pipelines.finish import Outcome
 from pipelines.second_tries import Selection, is_captioned, require_known
 from pipelines.stages import Runner
+from pipelines.surveying import Outcome
 
 
 def retry(

@@ -16,7 +16,7 @@ from mvcap.places import Place
 from mvcap.plan import Plan
 from mvcap.records import Rejected
 from mvcap.storage import Store
-from pipelines.finish import survey
+from pipelines.surveying import survey
 
 SLOWEST: Final = 5
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.markup import escape
 
-from mvcap.cli import building, exchanging, looking, operating, planning, training
+from mvcap.cli import building, exchanging, looking, operating, planning, reporting, training
 from mvcap.cli.app import app
 from mvcap.cli.options import say
 from mvcap.errors import MvcapError
@@ -19,7 +19,17 @@ from mvcap.redaction import redacted
 from mvcap.signals import Stopped, listen
 from mvcap.streams import forgive_readers_that_leave
 
-__all__ = ["app", "building", "exchanging", "looking", "main", "operating", "planning", "training"]
+__all__ = [
+    "app",
+    "building",
+    "exchanging",
+    "looking",
+    "main",
+    "operating",
+    "planning",
+    "reporting",
+    "training",
+]
 
 
 def main() -> NoReturn:

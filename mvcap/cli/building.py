@@ -113,9 +113,9 @@ def render(
     `my_models` says of it (columns `path,category,license,creator,source_url`; all but `path` optional).
 
     **What you get**: `datasets.load_dataset("my_dataset")`, a row for each view with image, category, camera
-    and licence, its caption null until `mvcap caption my_dataset`; contact sheets to look at in
-    `my_dataset/report/sheets/`; what failed and why in `my_dataset/failures.parquet` (exit code 3). After an
-    interruption the same command goes on, and renders nothing twice.
+    and licence, its caption null until `mvcap caption my_dataset`; a page to look at, which is
+    `my_dataset/report/index.html`; what failed and why in `my_dataset/failures.parquet` (exit code 3).
+    The same command goes on after an interruption, and renders nothing twice.
 
     **Often set**, with `--set` each; `my_dataset/_mvcap/config.yaml` lists every setting:
 
@@ -248,9 +248,9 @@ def leave_with(outcome: Any, out: Path) -> NoReturn:
         if outcome.uncaptioned < outcome.views:
             say(_sample_captions(out))
         say(
-            f"look at  {out}/report/sheets/  a contact sheet of every shard\n"
-            f"         {out}/report/samples.png  captions under their pictures\n"
-            f"         {out}/README.md       the dataset card\n"
+            f"look at  {out}/report/index.html  captions, objects to turn, figures, failures\n"
+            f"         {out}/report/sheets/     a contact sheet of every shard\n"
+            f"         {out}/README.md          the dataset card\n"
             f"load it  {_loading(out)}"
         )
     raise typer.Exit(PARTIAL if outcome.failures else 0)

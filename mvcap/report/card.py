@@ -90,6 +90,11 @@ def write_card(
     files.write_bytes(store.root / "README.md", redacted(text).encode())
 
 
+def describe_settings(store: Store, plan: Plan, config: Config) -> dict[str, str]:
+    """Return what decided a dataset's pictures and captions, in words for a table."""
+    return {name: str(value) for name, value in _settings(_gather(store, plan, config))}
+
+
 def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
     data = {shard.index: store.read_commit(CAPTION, shard.index) for shard in plan.shards}
     held = [commit for commit in data.values() if commit]

@@ -16,7 +16,7 @@ import typer
 from mvcap.cli import building
 from mvcap.records import Rejected
 from pipelines.build_all import Request
-from pipelines.finish import Outcome
+from pipelines.surveying import Outcome
 
 pytestmark = pytest.mark.blender
 

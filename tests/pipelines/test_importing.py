@@ -13,8 +13,8 @@ from mvcap.config import Config
 from mvcap.errors import ConfigChangedError
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
-from pipelines.finish import Outcome
 from pipelines.runners.local import LocalRunner
+from pipelines.surveying import Outcome
 
 COLOURS = {"chairs": "red", "coffee_tables": "blue", "cups": "green"}
 

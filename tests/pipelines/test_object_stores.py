@@ -23,9 +23,9 @@ from mvcap.verify import verify_dataset
 from pipelines import build_all
 from pipelines.build_all import Request, build
 from pipelines.exporting import export_dataset
-from pipelines.finish import Outcome
 from pipelines.runners.local import LocalRunner
 from pipelines.status import dataset_status
+from pipelines.surveying import Outcome
 
 pytestmark = pytest.mark.slow
 

@@ -17,12 +17,12 @@ from mvcap.files import sha256_of
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
-from pipelines.finish import Outcome
 from pipelines.retrying import retry
 from pipelines.runners.local import LocalRunner
 from pipelines.second_tries import Selection
 from pipelines.shards import ShardWorker
 from pipelines.status import dataset_status
+from pipelines.surveying import Outcome
 
 EVERYTHING = Selection()
 VIEWS = 3

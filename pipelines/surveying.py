@@ -1,0 +1,54 @@
+"""What a dataset holds and what failed, counted from its plan and commit records."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from mvcap.commits import CAPTION, STAGES
+from mvcap.plan import Plan
+from mvcap.records import Rejected
+from mvcap.storage import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a dataset holds, counted from its commit records."""
+
+    objects: int
+    done: int
+    """Objects with at least one row."""
+    views: int
+    uncaptioned: int
+    """Views whose captions are null."""
+    failures: tuple[Rejected, ...]
+    untrained_captions: bool
+    complete: bool
+    """Every shard of the plan is committed, as it was rendered last, no two were captioned with different
+    settings, and no slice is still at work."""
+
+    @property
+    def reasons(self) -> Counter[str]:
+        return Counter(rejected.reason for rejected in self.failures)
+
+
+def survey(store: Store, plan: Plan) -> Outcome:
+    """Count what a dataset holds."""
+    data = {shard.index: store.find_commit(CAPTION, shard) for shard in plan.shards}
+    commits = [commit for commit in data.values() if commit]
+    listed = store.read_listing_failures()
+    return Outcome(
+        objects=sum(len(shard.uids) for shard in plan.shards) + len(listed),
+        done=sum(len(commit.views) for commit in commits),
+        views=sum(commit.rows for commit in commits),
+        uncaptioned=sum(commit.rows for commit in commits if commit.uncaptioned),
+        failures=(*listed, *all_failures(store, plan)),
+        untrained_captions=any(commit.made_by.get("untrained") for commit in commits),
+        complete=len(commits) == len(plan.shards)
+        and not any(map(store.is_outdated, commits))
+        and len({commit.settings for commit in commits if not commit.uncaptioned}) <= 1,
+    )
+
+
+def all_failures(store: Store, plan: Plan) -> list[Rejected]:
+    """Collect the rejected objects and views of every committed shard, in the plan's order."""
+    commits = (store.read_commit(stage, shard.index) for shard in plan.shards for stage in STAGES)
+    return [rejected for commit in commits if commit for rejected in commit.rejected]
