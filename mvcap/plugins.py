@@ -21,6 +21,7 @@ EXTRAS = {
         "safetensors": "captions",
         "open_clip": "train",
         "timm": "train",
+        "matplotlib": "train",
         "peft": "train",
         "tensorboard": "train",
     },

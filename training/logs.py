@@ -96,19 +96,21 @@ Advance = Callable[[int, str], None]
 
 
 @contextmanager
-def showing(total: int, done: int, stream: TextIO | None = None) -> Iterator[Advance]:
+def showing(
+    total: int, done: int = 0, *, what: str = "step", stream: TextIO | None = None
+) -> Iterator[Advance]:
     """Show a bar on a terminal, and a line every 30 s elsewhere; both with the time left."""
     stream = stream or sys.stderr
     if stream.isatty():
         columns = (
-            TextColumn("train"),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[words]}"),
         )
         with Progress(*columns, console=Console(file=stream)) as bars:
-            task = bars.add_task("train", total=total, completed=done, words="")
+            task = bars.add_task(what, total=total, completed=done, words="")
             yield lambda step, words: bars.update(task, completed=step, words=words)
         return
     started = last = time.monotonic()
@@ -120,7 +122,11 @@ def showing(total: int, done: int, stream: TextIO | None = None) -> Iterator[Adv
             return
         last = now
         left_s = (now - started) / max(step - done, 1) * (total - step)
-        print(f"step {step} of {total}, {_duration(left_s)} left; {words}", file=stream, flush=True)
+        print(
+            f"{what} {step} of {total}, {_duration(left_s)} left{'; ' + words if words else ''}",
+            file=stream,
+            flush=True,
+        )
 
     yield advance
 

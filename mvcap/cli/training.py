@@ -81,6 +81,82 @@ def train(
         say(f"next: mvcap eval {out} --data {data}")
 
 
+@app.command("eval")
+def eval_(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]", parser=path_of, help="A run of `mvcap train`; without one, --config's own model."
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="[NAME=]DIR",
+            help="A dataset, webdataset tars, or a folder for each class; may be repeated.",
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="Of datasets of ours: the objects to look at.")
+    ] = "test",
+    names: Annotated[
+        Path | None,
+        typer.Option("--names", metavar="FILE", parser=path_of, help="Class names, for other layouts."),
+    ] = None,
+    templates: Annotated[
+        Literal["openai", "plain"],
+        typer.Option("--templates", help="CLIP's 80 sentences for each class, or `a photo of a ...`."),
+    ] = "openai",
+    base: Annotated[
+        bool, typer.Option("--base/--no-base", help="Evaluate the pretrained model of RUN as well.")
+    ] = True,
+    interpolate: Annotated[
+        float, typer.Option("--interpolate", metavar="SHARE", help="As in `mvcap export-model`.")
+    ] = 1.0,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="NAME_OR_FILE", help="Without RUN: the recipe whose model to take."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", parser=path_of, help="Where results go; RUN/eval if not given."),
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures encoded at once.")] = 64,
+    loaders: Annotated[int, typer.Option("--loaders", min=0, help="Processes that decode pictures.")] = 2,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device")] = "auto",
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model zero-shot: top-1 and top-5, by viewing angle, from the worst view, against its base.
+
+    The classes are those of the set, and their number stands beside each figure. Intervals are of 95 %, with
+    objects as the independent units. DIR gets `results.json`, a Parquet row for each picture, and a heat map
+    of accuracy by azimuth and elevation for datasets that know their cameras.
+
+    Example: `mvcap eval my_run --data my_dataset --data imagenet=imagenet/val`
+
+    Example: `mvcap eval --config ovt --set model.options.model=ViT-L-14 --data my_dataset`
+    """
+    from training.evaluation.reporting import describe
+    from training.evaluation.running import Model, run_evaluation
+
+    report = run_evaluation(
+        Model(run, config, tuple(settings or ()), interpolate),
+        data or ["mvcap-dataset"],
+        out or (run / "eval" if run else Path("mvcap-eval")),
+        split=split,
+        names=names,
+        templates=templates,
+        with_base=base,
+        batch=batch,
+        loaders=loaders,
+        device=device,
+        say=say,
+    )
+    print(json.dumps(report, indent=1) if as_json else describe(report))
+
+
 @app.command("export-model")
 def export_model(
     run: Annotated[Path, typer.Argument(metavar="RUN", parser=path_of, help="A run of `mvcap train`.")],

@@ -1,0 +1,101 @@
+"""Evaluate a run's model, or a pretrained one, on several sets, and write it down."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvcap.errors import UsageError
+from training.evaluation.evaluate import Result, evaluate, open_set, parse_sets
+from training.evaluation.reporting import collect, write_report
+from training.evaluation.zero_shot import Templates
+from training.finished import open_tuned
+from training.logs import showing
+from training.recipes import build_config, read_config
+from training.runs import create_encoder, read_facts
+from training.student import Student
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Which model: a run's, or the pretrained one of a recipe."""
+
+    run: Path | None
+    recipe: str | None
+    settings: tuple[str, ...]
+    interpolate: float
+
+    def open(self) -> Student:
+        """Load it.
+
+        Raises:
+            UsageError: both are given, or neither.
+            MvcapError: it cannot be had.
+        """
+        if (self.run is None) == (self.recipe is None):
+            raise UsageError("name a run of `mvcap train`, or --config RECIPE for its pretrained model")
+        if self.run is not None:
+            if self.settings:
+                raise UsageError("--set changes a recipe; a run has its own")
+            return open_tuned(self.run, interpolate=self.interpolate)
+        config = read_config(str(self.recipe), self.settings)
+        return Student(create_encoder(config.model), None).eval()
+
+    def open_base(self) -> Student:
+        """Load the model that the run began with."""
+        assert self.run is not None
+        config = build_config(read_facts(self.run)["recipe"])
+        return Student(create_encoder(config.model), None).eval()
+
+
+def run_evaluation(
+    model: Model,
+    data: Sequence[str],
+    out: Path,
+    *,
+    split: str,
+    names: Path | None,
+    templates: Templates,
+    with_base: bool,
+    batch: int,
+    loaders: int,
+    device: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Evaluate, write the results to a folder, and return them as plain values.
+
+    Raises:
+        MvcapError: the model or a set cannot be had.
+    """
+    sets = [open_set(wanted) for wanted in parse_sets(data, split, names)]
+
+    def on_all(student: Student, what: str) -> list[Result]:
+        found = []
+        for opened in sets:
+            say(f"{what} on {opened.name}: {len(opened.labels):,} pictures, {len(opened.classes)} classes")
+            with showing(len(opened.labels), what="picture") as show:
+                result = evaluate(
+                    student,
+                    opened,
+                    templates=templates,
+                    batch=batch,
+                    loaders=loaders,
+                    device_name=device,
+                    advance=lambda done, show=show: show(done, ""),  # type: ignore[misc]
+                )
+            found.append(result)
+        return found
+
+    student = model.open()
+    facts = {
+        "model": student.encoder.identity(),
+        "run": model.run.name if model.run else None,
+        "interpolate": model.interpolate,
+        "templates": templates,
+    }
+    results = on_all(student, "the tuned model" if model.run else "the model")
+    base = on_all(model.open_base(), "the pretrained model") if model.run and with_base else []
+    report = collect(results, {result.name: result for result in base}, facts)
+    write_report(out, report, results)
+    say(f"wrote {out}")
+    return report
