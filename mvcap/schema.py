@@ -124,8 +124,10 @@ OBJECT_COLUMNS = [
     _column("front_azimuth_deg", pa.float32(), True, "azimuth from which the front is seen, where known"),
     _column("split", pa.string(), False),
     _column("shard", pa.int32(), False),
-    _column("status", pa.string(), False, "done, partial, failed or pending"),
-    _column("reason", pa.string(), True, "why the object, or one of its views, failed"),
+    _column("status", pa.string(), False, "done, partial, failed, pending or removed"),
+    _column(
+        "reason", pa.string(), True, "why the object, or one of its views, failed; or why it was removed"
+    ),
     _column("views", pa.int32(), False, "rows of this object in the data"),
     *ASSET_COLUMNS,
     _column("duplicate_of", pa.string(), True, DUPLICATE_OF),
@@ -301,6 +303,11 @@ def without_captions(table: pa.Table) -> pa.Table:
 def without_duplicates(table: pa.Table) -> pa.Table:
     """Return rows of views as they were before they were labelled as duplicates."""
     return _with_nulls(table, {"duplicate_of"})
+
+
+def in_present_schema(table: pa.Table) -> pa.Table:
+    """Return rows of views with all columns of this version; what an older one did not have is null."""
+    return _with_nulls(table, ())
 
 
 def _with_nulls(table: pa.Table, emptied: Collection[str]) -> pa.Table:

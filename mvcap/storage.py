@@ -28,12 +28,17 @@ from mvcap.locks import dataset_lock
 from mvcap.places import ObjectPlace, Place, relative_name
 from mvcap.plan import Plan, Shard
 from mvcap.records import Rejected, SelectedObject
+from mvcap.removals import Removal, Removals, removals_from_json, removals_to_json
 from mvcap.tables import TableWriter, open_table, read_table
 
 INTERNAL = "_mvcap"
 
 PLAN_REMEDY = "delete it and run the same build again with its sources"
 CONFIG_REMEDY = "delete it and run the same build again with its configuration"
+REMOVALS_REMEDY = (
+    "mend it by hand, or delete it and remove the objects anew: their uids are those of status removed in "
+    "objects.parquet"
+)
 SETTINGS_REMEDY = "delete it and run again with the same settings, which writes it anew"
 
 
@@ -123,6 +128,10 @@ class Store:
     @property
     def leaks_path(self) -> Place:
         return self.internal / "leaks.json"
+
+    @property
+    def removals_path(self) -> Place:
+        return self.internal / "removed.json"
 
     @property
     def config_path(self) -> Place:
@@ -224,6 +233,20 @@ class Store:
             return Leaks()
         with _damage_explained(self.leaks_path, PLAN_REMEDY):
             return Leaks.from_json(json.loads(files.read_bytes(self.leaks_path)))
+
+    def read_removals(self) -> dict[str, Removal]:
+        """Read what was taken out of the dataset, by uid.
+
+        Raises:
+            CorruptDatasetError: the record is damaged.
+        """
+        if not files.exists(self.removals_path):
+            return {}
+        with _damage_explained(self.removals_path, REMOVALS_REMEDY):
+            return removals_from_json(json.loads(files.read_bytes(self.removals_path)))
+
+    def write_removals(self, removals: Removals) -> None:
+        files.write_json(self.removals_path, removals_to_json(removals))
 
     # configuration
 
@@ -390,7 +413,16 @@ class Store:
                 return winner
         fault_points.passing("shard.recorded")
         self._roll_forward(commit, shard)
+        if previous and previous.file and commit.file is None:
+            files.delete(self.target(stage, shard))
         fault_points.passing("shard.committed")
+        return commit
+
+    def amend(self, commit: Commit) -> Commit:
+        """Write the record of a shard anew where its file stays as it is, and return it."""
+        self.guard()
+        with self._turn(commit.stage):
+            files.write_json(self.commit_path(commit.stage, commit.shard), commit.to_json())
         return commit
 
     def _record(self, commit: Commit) -> bool:
@@ -419,12 +451,16 @@ class Store:
         """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
         files.discard_uploads(self.root)
         for path in files.list_files(self.root):
-            if path.name.startswith(files.TEMPORARY) and self._is_written_to(path.parent):
+            if self.is_unfinished(path):
                 files.delete(path)
             if path.parent == self.views and path.suffix == ".parquet" and path.stem.isdecimal():
                 commit = self.read_commit(RENDER, int(path.stem))
                 if commit and commit.dropped:
                     files.delete(path)
+
+    def is_unfinished(self, path: Place) -> bool:
+        """Tell whether a file is one that an attempt of ours has left; what it has committed is not there."""
+        return path.name.startswith(files.TEMPORARY) and self._is_written_to(path.parent)
 
     def _is_written_to(self, folder: Place) -> bool:
         """Tell whether files are finished in a folder; what `broken` keeps has names like theirs."""

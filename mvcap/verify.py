@@ -75,6 +75,7 @@ def find_problems(store: Store, plan: Plan) -> Iterator[Problem]:
                     yield Problem(commit.file, message, shard, stage)
     yield from _unfinished(store, plan)
     yield from _mixed_settings(store, plan)
+    yield from _removed_but_there(store, plan)
     yield from _changed_summaries(store, plan)
     yield from _foreign_files(store, plan)
 
@@ -87,6 +88,7 @@ def _damaged_records(store: Store, plan: Plan) -> Iterator[Problem]:
         (store.objects_path, lambda: objects.extend(item.uid for item in store.read_objects())),
         (store.listing_failures_path, store.read_listing_failures),
         (store.leaks_path, store.read_leaks),
+        (store.removals_path, store.read_removals),
         (store.config_path, store.read_config),
     ]
     for path in files.list_files(store.internal / "settings"):
@@ -126,6 +128,20 @@ def _mixed_settings(store: Store, plan: Plan) -> Iterator[Problem]:
             listed = ", ".join(f"{digest} ({count} shards)" for digest, count in counts.most_common())
             what = f"the {stage} shards were made with {len(counts)} different settings"
             yield Problem("data", f"{what}: {listed}; {remedy}")
+
+
+def _removed_but_there(store: Store, plan: Plan) -> Iterator[Problem]:
+    """Find what a removal that was cut off left behind."""
+    try:
+        removed = store.read_removals().keys()
+    except CorruptDatasetError:
+        return  # told among the damaged records
+    for shard in plan.shards:
+        for stage in STAGES:
+            commit = store.read_commit(stage, shard.index)
+            if commit and commit.file and (left := removed & commit.views.keys()):
+                what = "still holds removed objects; the same build, or `mvcap remove` again, takes them out"
+                yield Problem(commit.file, f"{what}: {sorted(left)[:3]}")
 
 
 def _flaw(store: Store, shard: Shard, commit: Commit) -> str | None:

@@ -31,6 +31,7 @@ from pipelines.planning import (
     save_plan,
 )
 from pipelines.progress import observing
+from pipelines.removing import purge_removed
 from pipelines.room import room_told
 from pipelines.second_tries import Selection, find_failures, shards_to_do_again
 from pipelines.shards import lacks_captions
@@ -169,8 +170,9 @@ def _record(
 
 
 def _clear(config: Config, store: Store, plan: Plan) -> None:
-    """Remove what killed runs left behind, and the views that they had no time to remove."""
+    """Remove what killed runs left behind, and what they had no time to remove."""
     store.clear_attempts()
+    purge_removed(store, plan)
     if config.run.keep_views:
         return
     for shard in plan.shards:

@@ -1,10 +1,11 @@
 """Where the captions of a control lie, and what they say: kept apart from the dataset's own captions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mvcap import files, schema
 from mvcap.commits import CAPTION
@@ -71,6 +72,16 @@ def read_key(store: Store) -> ControlKey | None:
         return ControlKey(facts[b"settings"].decode(), facts[b"prompt"].decode(), int(facts[b"views"]))
     except (OSError, pa.ArrowException, LookupError, ValueError):
         return None
+
+
+def forget_objects(store: Store, uids: Collection[str]) -> None:
+    """Take all captions of some objects out of the present control, if there is one."""
+    if not files.exists(control_path(store)):
+        return
+    table = read_table(control_path(store))
+    kept = pc.invert(pc.is_in(table["uid"], value_set=pa.array(sorted(uids), pa.string())))
+    with files.staged(control_path(store)) as path, TableWriter(path, table.schema) as writer:
+        writer.write_table(table.filter(kept))
 
 
 def read_figures(store: Store, plan: Plan) -> ControlFigures | None:

@@ -7,7 +7,6 @@ that hold near-duplicates are committed once more, with that column filled; the 
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,10 @@ import pyarrow as pa
 from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.config import TRAINING
 from mvcap.lookalikes import PORTRAIT_SHAPE, first_lookalikes
-from mvcap.places import Place
 from mvcap.plan import Plan, Shard
 from mvcap.report.leaks import LeakFigures
 from mvcap.storage import Store
-from mvcap.tables import TableWriter, open_table
+from pipelines.rewriting import rewrite_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,39 +128,10 @@ def label_duplicates(store: Store, plan: Plan, duplicates: Duplicates) -> int:
 
 
 def _commit_labels(store: Store, shard: Shard, commit: Commit, labels: Mapping[str, str]) -> None:
-    with store.stage_file(CAPTION, shard) as temporary:
-        _write_labelled(store.root / (commit.file or ""), temporary, labels)
-        unchanged = (
-            "settings",
-            "rows",
-            "views",
-            "rejected",
-            "assets",
-            "made_by",
-            "seconds",
-            "committed_at",
-            "rendered",
-        )
-        facts = {name: getattr(commit, name) for name in unchanged}
-        store.commit(
-            CAPTION,
-            shard,
-            temporary,
-            generation=commit.generation + 1,
-            duplicates=labels,
-            **facts,
-        )
+    def labelled(table: pa.Table) -> pa.Table:
+        position = table.schema.get_field_index("duplicate_of")
+        field = table.schema.field(position)
+        column = [labels.get(uid) for uid in table["uid"].to_pylist()]
+        return table.set_column(position, field, pa.array(column, field.type))
 
-
-def _write_labelled(source: Place, target: Path, labels: Mapping[str, str]) -> None:
-    """Copy a shard's table, a row group at a time, with the column `duplicate_of` of each object filled."""
-    with (
-        open_table(source) as file,
-        TableWriter(target, file.schema_arrow) as writer,
-    ):
-        position = file.schema_arrow.get_field_index("duplicate_of")
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
-            column = [labels.get(uid) for uid in table["uid"].to_pylist()]
-            field = file.schema_arrow.field(position)
-            writer.write_table(table.set_column(position, field, pa.array(column, field.type)))
+    rewrite_shard(store, shard, commit, labelled, duplicates=labels)

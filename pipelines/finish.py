@@ -15,6 +15,7 @@ from mvcap.config import Config
 from mvcap.places import Place
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
+from mvcap.removals import Removal
 from mvcap.report.card import write_card
 from mvcap.report.samples import write_samples
 from mvcap.report.sheets import write_contact_sheet
@@ -46,7 +47,11 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     """
     marker = store.internal / "finished.json"
     written, commits = _read_marker(marker), store.digest(plan)
-    told = {"control": _checksum_of(control_path(store)), "leaks": _checksum_of(store.leaks_path)}
+    told = {
+        "control": _checksum_of(control_path(store)),
+        "leaks": _checksum_of(store.leaks_path),
+        "removed": _checksum_of(store.removals_path),
+    }
     sheets = written.sheets if written.commits == commits else {}
     if (written.commits, written.told) == (commits, told) and _intact(store, plan, written):
         return False
@@ -90,7 +95,8 @@ class _Written:
 
     commits: str | None = None
     told: Mapping[str, str | None] = field(default_factory=dict)
-    """Checksums of what the card tells besides: captions without guidance, what is kept out of training."""
+    """Checksums of what the card tells besides: captions without guidance, what is kept out of training, what
+    was removed."""
     files: Mapping[str, str] = field(default_factory=dict)
     sheets: Mapping[str, str] = field(default_factory=dict)
 
@@ -101,7 +107,7 @@ def _read_marker(marker: Place) -> _Written:
         content = json.loads(files.read_bytes(marker))
         return _Written(
             str(content["commits"]),
-            {name: content.get(name) for name in ("control", "leaks")},
+            {name: content.get(name) for name in ("control", "leaks", "removed")},
             dict(content["files"]),
             dict(content.get("sheets", {})),
         )
@@ -168,6 +174,7 @@ def _write_objects(
 ) -> None:
     reasons = _reason_of_each(outcome.failures)
     objects = {item.uid: item for item in store.read_objects()}
+    removals = store.read_removals()
     with (
         files.staged(store.root / "objects.parquet") as path,
         TableWriter(path, schema.OBJECT_SCHEMA) as writer,
@@ -176,7 +183,7 @@ def _write_objects(
             commits = [store.read_commit(stage, shard.index) for stage in (RENDER, CAPTION)]
             writer.write(
                 [
-                    _object_row(objects[uid], commits, reasons.get(uid))
+                    _object_row(objects[uid], commits, reasons.get(uid), removals.get(uid))
                     | {"split": shard.split, "shard": shard.index}
                     | duplicate_columns(duplicates, uid)
                     | (asdict(measured.objects[uid]) if uid in measured.objects else {})
@@ -189,10 +196,14 @@ def _reason_of_each(failures: Iterable[Rejected]) -> dict[str, str]:
     return {rejected.uid: rejected.reason for rejected in reversed(list(failures))}
 
 
-def _object_row(item: SelectedObject, commits: list[Commit | None], reason: str | None) -> dict[str, Any]:
+def _object_row(
+    item: SelectedObject, commits: list[Commit | None], reason: str | None, removal: Removal | None
+) -> dict[str, Any]:
     record, data = item.record, commits[-1]
     views = data.views.get(item.uid, 0) if data else 0
     status = ("partial" if reason else "done") if views else "failed" if reason else "pending"
+    if removal:
+        status, reason = "removed", removal.reason
     return {
         "uid": record.uid,
         "source": record.source,

@@ -48,7 +48,9 @@ class Kept:
         else:
             commit = _captions_to_continue(store, shard, stage.settings)
             views = _captioned_views(store, shard, commit) if commit else {}
-        return cls(store, shard, stage, commit, views)
+        removed = store.read_removals()
+        present = {uid: kept for uid, kept in views.items() if uid not in removed}
+        return cls(store, shard, stage, commit, present)
 
     @property
     def rows(self) -> int:

@@ -45,6 +45,7 @@ class ShardWorker:
         self.stage = stage
         self._store = Store(root, stage.guard)
         self._plan: Plan = self._store.require_plan()
+        self._removed = frozenset(self._store.read_removals())
         self._drop_views = drop_views
         self._opened: AbstractContextManager[Worker[Any, Any]] | None = None
         self._worker: Worker[Any, Any] | None = None
@@ -127,7 +128,7 @@ class ShardWorker:
         self, shard: Shard, kept: Kept, wanted: Callable[[str], bool]
     ) -> Iterator[SelectedObject | View]:
         """Read what the stage makes of those objects of a shard that are wanted and need work."""
-        objects = self._store.read_objects(shard)
+        objects = [item for item in self._store.read_objects(shard) if item.uid not in self._removed]
         if self.stage.name == RENDER:
             return (item for item in objects if kept.wants(item.uid) and wanted(item.uid))
         views = _views(self._store.read_view_rows(shard), objects)
@@ -207,6 +208,8 @@ def _without_secrets(rejected: Rejected) -> Rejected:
 def _views(tables: Iterable[pa.Table], objects: Sequence[SelectedObject]) -> Iterator[View]:
     by_uid = {item.uid: item for item in objects}
     for table in tables:
+        if table["uid"][0].as_py() not in by_uid:
+            continue
         for row in table.to_pylist():
             yield schema.view_from_row(row, by_uid[row["uid"]])
 

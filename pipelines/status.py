@@ -68,6 +68,7 @@ def dataset_status(root: Place) -> dict[str, Any]:
         "shards": len(plan.shards),
         "objects": outcome.objects,
         "objects_done": outcome.done,
+        "objects_removed": outcome.removed,
         "views": outcome.views,
         "uncaptioned_views": outcome.uncaptioned,
         "stages": {name: asdict(status) for name, status in stages.items()},

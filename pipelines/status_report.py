@@ -21,6 +21,7 @@ def describe(state: Mapping[str, Any]) -> str:
                 for line in _stage_lines(name, stage, state["shards"])
             ),
             *_not_listed(state),
+            *([f"  removed  {state['objects_removed']} objects"] if state["objects_removed"] else []),
             *_uncaptioned(state),
             *_at_work(state),
             *_remedy(state),

@@ -24,6 +24,8 @@ class Outcome:
     complete: bool
     """Every shard of the plan is committed, as it was rendered last, no two were captioned with different
     settings, and no slice is still at work."""
+    removed: int = 0
+    """Objects that were taken out for good; `objects` does not count them."""
 
     @property
     def reasons(self) -> Counter[str]:
@@ -34,9 +36,9 @@ def survey(store: Store, plan: Plan) -> Outcome:
     """Count what a dataset holds."""
     data = {shard.index: store.find_commit(CAPTION, shard) for shard in plan.shards}
     commits = [commit for commit in data.values() if commit]
-    listed = store.read_listing_failures()
+    listed, removed = store.read_listing_failures(), store.read_removals()
     return Outcome(
-        objects=sum(len(shard.uids) for shard in plan.shards) + len(listed),
+        objects=sum(len(shard.uids) for shard in plan.shards) - len(removed) + len(listed),
         done=sum(len(commit.views) for commit in commits),
         views=sum(commit.rows for commit in commits),
         uncaptioned=sum(commit.rows for commit in commits if commit.uncaptioned),
@@ -45,6 +47,7 @@ def survey(store: Store, plan: Plan) -> Outcome:
         complete=len(commits) == len(plan.shards)
         and not any(map(store.is_outdated, commits))
         and len({commit.settings for commit in commits if not commit.uncaptioned}) <= 1,
+        removed=len(removed),
     )
 
 

@@ -1,5 +1,7 @@
-"""The commands that change a dataset that is there: `retry`."""
+"""The commands that change a dataset that is there: `retry`, `remove`, `gc`."""
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +9,7 @@ import typer
 from mvcap.cli.app import app
 from mvcap.cli.building import leave_with
 from mvcap.cli.configuring import configure, make_runner
-from mvcap.cli.options import Address, Dataset, RunnerName, Settings, StealLock, say
+from mvcap.cli.options import Address, AsJson, Dataset, RunnerName, Settings, StealLock, path_of, say
 from mvcap.errors import UsageError
 
 
@@ -49,3 +51,70 @@ def retry(
     selection = Selection(frozenset(reason or ()), frozenset(uid or ()))
     runs = make_runner(runner, address, config)
     leave_with(try_again(config, dataset, selection, runs, say, steal_lock=steal_lock), dataset)
+
+
+@app.command()
+def remove(
+    dataset: Dataset,
+    objects: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="UID...", help="Objects: their uids, source's ids or model files."),
+    ] = None,
+    uids_file: Annotated[
+        Path | None,
+        typer.Option("--uids-file", metavar="FILE", parser=path_of, help="More of them, one a line."),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Kept in `objects.parquet`.")
+    ] = "removed on request",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    steal_lock: StealLock = False,
+) -> None:
+    """Take objects out for good, as when a licence is withdrawn: their rows, pictures and captions go.
+
+    Only the shards that hold them are rewritten. A tombstone stays, so that no build brings them back, and
+    `objects.parquet` has them with status `removed`. Copies and exports that were made before keep them.
+
+    Example: `mvcap remove my_dataset folder-chair-1a2b3c4d --reason "licence withdrawn"`
+    """
+    from mvcap.storage import Store
+    from pipelines.evaluation_list import read_entries
+    from pipelines.planning import saved_settings
+    from pipelines.removing import find_doomed, remove_objects
+
+    named = [*(objects or []), *(read_entries(str(uids_file)) if uids_file else [])]
+    if not named:
+        raise UsageError("name the objects to remove, or a file of them with --uids-file")
+    store = Store(dataset)
+    plan = store.require_plan()
+    if dry_run:
+        doomed = find_doomed(store, plan, named)
+        print(f"would remove {len(doomed.uids)} objects, {doomed.views} views, from {doomed.shards} shards")
+        return
+    config = configure(None, None, None, base=saved_settings(store), captions=False)
+    remove_objects(config, dataset, named, reason, say, steal_lock=steal_lock)
+
+
+@app.command()
+def gc(
+    dataset: Dataset,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    steal_lock: StealLock = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what killed runs and replaced shards left behind. Nothing that is committed is touched.
+
+    That are unfinished files, shards that `verify` set aside, and rendered views that are captioned already.
+
+    Example: `mvcap gc my_dataset --dry-run`
+    """
+    from pipelines.garbage import collect_garbage
+
+    garbage = collect_garbage(dataset, say, delete=not dry_run, steal_lock=steal_lock)
+    if as_json:
+        print(json.dumps([item.to_json() for item in garbage], indent=1))
+    else:
+        for item in garbage:
+            print(f"{item.file}: {item.bytes} bytes, {item.what}")
+    verb = "would free" if dry_run else "freed"
+    say(f"{verb} {sum(item.bytes for item in garbage)} bytes in {len(garbage)} files")

@@ -42,6 +42,7 @@ class _Facts:
     uncaptioned: int
     """Views whose captions are null."""
     failed: int
+    removed: int
     splits: Mapping[str, int]
     """Rows of each split that has any."""
     categories: Counter[str]
@@ -104,6 +105,7 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
     configured = {"seed": config.seed, **producing_settings(config.render)}
     views = Counter({uid: count for commit in held for uid, count in commit.views.items()})
     present = [item for item in store.read_objects() if item.uid in views]
+    removed = len(store.read_removals())
     splits: Counter[str] = Counter()
     for shard in plan.shards:
         splits[shard.split] += commit.rows if (commit := data[shard.index]) else 0
@@ -114,7 +116,9 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
         uncaptioned=sum(commit.rows for commit in held if commit.uncaptioned),
         failed=sum(len(shard.uids) for shard in plan.shards)
         + len(store.read_listing_failures())
-        - len(present),
+        - len(present)
+        - removed,
+        removed=removed,
         splits={split: rows for split, rows in splits.items() if rows},
         categories=Counter(item.category for item in present),
         credits=Counter(
@@ -244,6 +248,8 @@ def _warnings(facts: _Facts) -> Iterable[str]:
         yield f"> {some} views have no captions yet; `mvcap caption` writes them."
     if facts.failed:
         yield f"{facts.failed} objects failed; `failures.parquet` says why."
+    if facts.removed:
+        yield f"{facts.removed} objects were removed after the build; `objects.parquet` says which and why."
 
 
 def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
