@@ -1,7 +1,7 @@
 """Every byte of a dataset goes through here, wherever it lies: wholly there or not at all."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,13 @@ def probe(folder: Place) -> None:
         object_files.probe(folder)
 
 
-def facts(place: Place) -> FileFacts | None:
-    """Return what can be told of a file without reading it; None where there is no such file."""
-    return local_files.facts(place) if isinstance(place, Path) else object_files.facts(place)
+def facts(place: Place, *, anew: bool = False) -> FileFacts | None:
+    """Return what can be told of a file without reading it; None where there is no such file.
+
+    Args:
+        anew: ask even if `fetched` has an answer.
+    """
+    return local_files.facts(place) if isinstance(place, Path) else object_files.facts(place, anew=anew)
 
 
 def exists(place: Place) -> bool:
@@ -59,6 +63,36 @@ def read_versioned(place: Place) -> tuple[bytes, str]:
     if isinstance(place, Path):
         return local_files.read_versioned(place)
     return object_files.read_versioned(place)
+
+
+def checksum_of(place: Place) -> str:
+    """Return a file's SHA-256 as whoever put it there told it, else that of its content.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    found = facts(place)
+    return found.sha256 if found and found.sha256 else sha256_of(place)
+
+
+@contextmanager
+def fetched(contents: Iterable[Place], facts_of: Callable[[], Iterable[Place]]) -> Iterator[None]:
+    """Ask storage about many files at once; the answers count for this thread until the end of the block.
+
+    What this thread changes meanwhile is asked anew. In a folder, which answers at once, nothing happens.
+
+    Args:
+        contents: files to read.
+        facts_of: says, once these are read, about which ones to ask for their `facts`.
+    """
+    objects = [place for place in contents if isinstance(place, ObjectPlace)]
+    if not objects:
+        yield
+        return
+    with object_files.fetched(
+        objects, lambda: (place for place in facts_of() if isinstance(place, ObjectPlace))
+    ):
+        yield
 
 
 @contextmanager

@@ -94,11 +94,13 @@ def _meaning(error: Exception, place: ObjectPlace, present: bool) -> MvcapError 
 
 
 def _meaning_without_answer(error: Exception, place: ObjectPlace) -> MvcapError | None:
+    from aiohttp import ClientError
     from botocore import exceptions
     from fsspec.exceptions import FSTimeoutError
 
     kind = type(error).__name__
-    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | FSTimeoutError):
+    broken = (ClientError, exceptions.HTTPClientError, exceptions.ConnectionError, FSTimeoutError)
+    if isinstance(error, broken):
         return StorageUnreachableError(
             f"{place}: {_endpoint()} does not answer ({kind}); if that is the right one, run again later"
         )

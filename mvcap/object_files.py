@@ -6,15 +6,19 @@ Credentials, region and endpoint are what every S3 client takes from the environ
 `AWS_PROFILE`, `AWS_ENDPOINT_URL_S3`, ...); none of it is read, kept or written here.
 """
 
+import asyncio
+import errno
 import hashlib
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mvcap.errors import MissingExtraError, OutputError
 from mvcap.local_files import disk_full_explained
+from mvcap.object_answers import Answers, counting, known
 from mvcap.object_errors import explained, refused
 from mvcap.places import FileFacts, ObjectPlace, temporary_name
 from mvcap.temporary import TemporaryFolder
@@ -22,14 +26,22 @@ from mvcap.temporary import TemporaryFolder
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
+Answer = TypeVar("Answer")
+
 SCRATCH: Final = "mvcap-upload-"
 PART_BYTES: Final = 16 * 2**20
 """Of a large upload; with `PARTS_AT_ONCE` it bounds what an upload holds in memory."""
 PARTS_AT_ONCE: Final = 4
+ASKED_AT_ONCE: Final = 32
+FETCHED_TOGETHER: Final = 256
+FETCHED_BYTES: Final = 256 * 2**20
+"""Kept of what is read ahead: commit records take some 10 KB each, and a dataset may have many."""
 READ_TIMEOUT_S: Final = 60
 """The server takes its time to copy what has gigabytes."""
 BUSY_WAITS_S: Final = (0.1, 0.5, 2.0, 5.0)
 """Waits after "409, another write is under way", which says neither yes nor no."""
+TORN_WAITS_S: Final = (0.1, 0.5, 2.0)
+"""Waits after an answer that broke off in the middle."""
 SHA256: Final = "sha256"
 """The metadata field in which an upload says its checksum; copies on the server keep it."""
 
@@ -55,14 +67,12 @@ def probe(folder: ObjectPlace) -> None:
         delete(place)
 
 
-def facts(place: ObjectPlace) -> FileFacts | None:
+def facts(place: ObjectPlace, *, anew: bool = False) -> FileFacts | None:
     """Return size and told checksum; None where there is no such object."""
-    try:
-        with explained(place):
-            head = _call("head_object", **_where(place))
-    except FileNotFoundError:
-        return None
-    return FileFacts(head["ContentLength"], head.get("Metadata", {}).get(SHA256))
+    if anew:
+        known().forget(place)
+    answered = known().facts
+    return answered[place] if place in answered else _ask([place], _facts)[place]
 
 
 def read_versioned(place: ObjectPlace) -> tuple[bytes, str]:
@@ -71,12 +81,28 @@ def read_versioned(place: ObjectPlace) -> tuple[bytes, str]:
     Raises:
         FileNotFoundError: there is none.
     """
-    from fsspec.asyn import sync
+    answered = known().contents
+    found = answered[place] if place in answered else _ask([place], _content)[place]
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+    return found
 
-    storage = _storage()
-    with explained(place):
-        content, etag = sync(storage.loop, _read, storage, place)
-    return content, etag
+
+@contextmanager
+def fetched(contents: Iterable[ObjectPlace], facts_of: Callable[[], Iterable[ObjectPlace]]) -> Iterator[None]:
+    """Ask about many objects at once; the answers count for this thread until the end of the block.
+
+    Args:
+        contents: objects to read; of very many, only the first `FETCHED_BYTES`.
+        facts_of: says, once these are read, about which ones to ask for size and checksum.
+    """
+    answers, left = Answers(), list(contents)
+    while left and sum(len(found[0]) for found in answers.contents.values() if found) < FETCHED_BYTES:
+        answers.contents |= _ask(left[:FETCHED_TOGETHER], _content)
+        del left[:FETCHED_TOGETHER]
+    with counting(answers):
+        answers.facts |= _ask(list(facts_of()), _facts)
+        yield
 
 
 @contextmanager
@@ -105,6 +131,7 @@ def list_files(folder: ObjectPlace) -> list[ObjectPlace]:
 
 def delete(place: ObjectPlace) -> None:
     """Remove an object; nothing happens where there is none."""
+    known().forget(place)
     with explained(place):
         _call("delete_object", **_where(place))
 
@@ -115,17 +142,19 @@ def move(source: ObjectPlace, target: ObjectPlace) -> None:
     Raises:
         FileNotFoundError: there is no source.
     """
-    known = facts(source)
+    found = facts(source)
+    known().forget(target)
     with explained(target):
         # What is larger than a single copy may be is copied in parts, which forget the metadata.
-        metadata = {"Metadata": {SHA256: known.sha256}} if known and known.sha256 and _in_parts(known) else {}
+        metadata = {"Metadata": {SHA256: found.sha256}} if found and found.sha256 and _in_parts(found) else {}
         _storage().cp_file(_path(source), _path(target), **metadata)
     delete(source)
 
 
 def write_bytes(place: ObjectPlace, content: bytes) -> None:
+    """Put an object, with its checksum, whatever was there."""
     with explained(place):
-        _call("put_object", Body=content, **_where(place))
+        _put(place, content)
 
 
 def create_if_absent(place: ObjectPlace, content: bytes) -> bool:
@@ -153,6 +182,7 @@ def publish(scratch_file: Path, place: ObjectPlace) -> FileFacts:
     """Upload a file together with its checksum."""
     with scratch_file.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    known().forget(place)
     with explained(place):
         _storage().put_file(
             str(scratch_file),
@@ -191,7 +221,7 @@ def _put_if(place: ObjectPlace, content: bytes, **condition: str) -> bool:
     for wait_s in (*BUSY_WAITS_S, None):
         try:
             with explained(place):
-                _call("put_object", Body=content, **_where(place), **condition)
+                _put(place, content, **condition)
             return True
         except OSError as error:
             status = refused(error)
@@ -209,7 +239,56 @@ def _put_if(place: ObjectPlace, content: bytes, **condition: str) -> bool:
         return False
 
 
-async def _read(storage: "S3FileSystem", place: ObjectPlace) -> tuple[bytes, str]:
+def _put(place: ObjectPlace, content: bytes, **condition: str) -> None:
+    known().forget(place)
+    told = {SHA256: hashlib.sha256(content).hexdigest()}
+    _call("put_object", Body=content, Metadata=told, **_where(place), **condition)
+
+
+def _ask(
+    places: Sequence[ObjectPlace], question: Callable[["S3FileSystem", ObjectPlace], Awaitable[Answer]]
+) -> dict[ObjectPlace, Answer | None]:
+    """Ask the same of many objects, `ASKED_AT_ONCE` at a time; None stands for one that is not there."""
+    from fsspec.asyn import sync
+
+    storage = _storage()
+
+    async def ask_all() -> dict[ObjectPlace, Answer | None]:
+        turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def ask(place: ObjectPlace) -> Answer | None:
+            async with turns:
+                try:
+                    with explained(place):
+                        return await _until_whole(lambda: question(storage, place))
+                except FileNotFoundError:
+                    return None
+
+        return dict(zip(places, await asyncio.gather(*map(ask, places)), strict=True))
+
+    answers: dict[ObjectPlace, Answer | None] = sync(storage.loop, ask_all)
+    return answers
+
+
+async def _until_whole(read: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask again where an answer broke off; requests that fail before that are the client's to repeat."""
+    from aiohttp import ClientPayloadError
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    for wait_s in TORN_WAITS_S:
+        try:
+            return await read()
+        except (ClientPayloadError, HTTPClientError, IncompleteReadError):
+            await asyncio.sleep(wait_s)
+    return await read()
+
+
+async def _facts(storage: "S3FileSystem", place: ObjectPlace) -> FileFacts:
+    head = await storage._call_s3("head_object", **_where(place))
+    return FileFacts(head["ContentLength"], head.get("Metadata", {}).get(SHA256))
+
+
+async def _content(storage: "S3FileSystem", place: ObjectPlace) -> tuple[bytes, str]:
     answer = await storage._call_s3("get_object", **_where(place))
     try:
         return await answer["Body"].read(), answer["ETag"]

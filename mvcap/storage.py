@@ -289,6 +289,27 @@ class Store:
 
     # commits
 
+    @contextmanager
+    def fetched(self) -> Iterator[None]:
+        """Read all commit records, and ask for their files, at once; they count until the end of the block.
+
+        For whoever looks at a whole dataset in storage, where each question takes its time.
+        """
+        plan = None if isinstance(self.root, Path) else self.read_plan()
+        shards = plan.shards if plan else ()
+
+        def committed() -> Iterator[Place]:
+            for shard in shards:
+                for stage in STAGES:
+                    commit = self.read_commit(stage, shard.index)
+                    if commit and commit.file and not commit.dropped:
+                        yield self.root / commit.file
+                        yield from (self.sheet_path(shard),) if stage == CAPTION else ()
+
+        records = [self.commit_path(stage, shard.index) for shard in shards for stage in STAGES]
+        with files.fetched(records, committed):
+            yield
+
     def read_commit(self, stage: StageName, index: int) -> Commit | None:
         """Read a commit record as it stands, whatever became of its file."""
         return self._read_record(stage, index)[0]
@@ -322,7 +343,7 @@ class Store:
         facts = files.facts(path)
         if facts is None or facts.sha256 != commit.sha256:  # a disk tells no checksum: sizes may be equal
             self._roll_forward(commit, shard)
-            facts = files.facts(path)
+            facts = files.facts(path, anew=True)
         whole = facts and facts.bytes == commit.bytes and facts.sha256 in (None, commit.sha256)
         return commit if whole else None
 

@@ -84,20 +84,21 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
     require_writable(request.out)
     with store.lock(request.part, steal=request.steal_lock, tell=say) as hold:
         steps = _steps(config, request)
-        work = _choose(config, store, listing, request, steps)
-        _say_what_is_missing(store, work.plan, request, say)
-        _say_what_is_unknown(work.planned, say)
+        with store.fetched():
+            work = _choose(config, store, listing, request, steps)
+            _say_what_is_missing(store, work.plan, request, say)
+            _say_what_is_unknown(work.planned, say)
+            if not any(work.todo.values()):
+                if request.part is None:
+                    _clear(config, store, work.plan)
+                _restore(config, store, listing, work)
         if any(work.todo.values()):
             _check_tools(config, store, request, work, listing)
-            with hold.choosing():
+            with hold.choosing(), store.fetched():
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
                 _record(config, store, listing, request, work, hold)
             _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner, say)
-        else:
-            if request.part is None:
-                _clear(config, store, work.plan)
-            _restore(config, store, listing, work)
-        with hold.finishing() as alone:
+        with hold.finishing() as alone, store.fetched():
             plan = store.require_plan()  # another slice may have added objects
             outcome = survey(store, plan)
             if not alone:

@@ -62,7 +62,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     for shard in plan.shards:
         path = store.sheet_path(shard)
         expected = sheets.get(store.name_of(path))
-        if not files.exists(path) or (expected and files.sha256_of(path) != expected):
+        if not files.exists(path) or (expected and files.checksum_of(path) != expected):
             write_contact_sheet(store, shard)
     write_samples(store, plan)
     fault_points.passing("finish.drawn")
@@ -116,7 +116,7 @@ def _read_marker(marker: Place) -> _Written:
 
 
 def _checksum_of(path: Place) -> str | None:
-    return files.sha256_of(path) if files.exists(path) else None
+    return files.checksum_of(path) if files.exists(path) else None
 
 
 def _intact(store: Store, plan: Plan, written: _Written) -> bool:
@@ -140,7 +140,7 @@ def _drawings(store: Store, plan: Plan) -> list[Place]:
 
 
 def _checksums(store: Store, paths: Iterable[Place]) -> dict[str, str]:
-    return {store.name_of(path): files.sha256_of(path) for path in paths}
+    return {store.name_of(path): files.checksum_of(path) for path in paths}
 
 
 def _summaries(measured: Measured) -> list[str]:

@@ -53,6 +53,11 @@ def dataset_status(root: Place) -> dict[str, Any]:
     """
     store = Store(root)
     plan = store.require_plan()
+    with store.fetched():
+        return _status(store, plan)
+
+
+def _status(store: Store, plan: Plan) -> dict[str, Any]:
     outcome = survey(store, plan)
     drivers = drivers_at_work(store.internal)
     running = _running(store, plan) if drivers else {}
@@ -63,7 +68,7 @@ def dataset_status(root: Place) -> dict[str, Any]:
         for stage in STAGES
     }
     return {
-        "dataset": str(root),
+        "dataset": str(store.root),
         "complete": outcome.complete and not outcome.uncaptioned,
         "shards": len(plan.shards),
         "objects": outcome.objects,

@@ -59,6 +59,8 @@ class S3:
     faults: list[Fault] = field(default_factory=list)
     list_lag_s: float = 0.0
     """For so long after its first put, an object is missing from lists."""
+    torn: int = 0
+    """So many of the next contents end in the middle."""
     made: dict[tuple[str, str], float] = field(default_factory=dict)
     """When each object was first put."""
     writing: threading.Lock = field(default_factory=threading.Lock)
@@ -147,6 +149,9 @@ class Gate:
             headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
             headers.append(("Content-Length", str(len(content))))
         start_response(status, headers)
+        if self._s3.torn and request.method == "GET" and request.key:
+            self._s3.torn -= 1
+            return [content[: len(content) // 2]]  # fewer than the headers promise
         return [content]
 
 

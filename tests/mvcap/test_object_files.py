@@ -29,7 +29,7 @@ def new_client(s3: Any) -> Iterator[Callable[[], None]]:
 
 def test_what_is_written_is_read_back_and_known_by_size(root: ObjectPlace):
     files.write_bytes(root / "x", b"abc")
-    assert (files.read_bytes(root / "x"), files.facts(root / "x")) == (b"abc", FileFacts(3))
+    assert (files.read_bytes(root / "x"), files.facts(root / "x")) == (b"abc", FileFacts(3, SHA256_OF_ABC))
     assert files.sha256_of(root / "x") == SHA256_OF_ABC
     files.write_json(root / "x", {"b": 1, "a": "ü"})
     assert files.read_bytes(root / "x") == '{\n "a": "ü",\n "b": 1\n}\n'.encode()
@@ -134,6 +134,60 @@ def test_uploads_that_were_left_unfinished_are_let_go(root: ObjectPlace, s3: Any
     files.discard_uploads(root)
     left = object_files._call("list_multipart_uploads", Bucket=s3.bucket)["Uploads"]
     assert [upload["Key"] for upload in left] == ["data sets/another's"]
+
+
+def test_what_is_fetched_at_once_counts_until_the_end_but_not_for_what_this_thread_changes(
+    root: ObjectPlace, s3: Any
+):
+    for name in "abc":
+        files.write_bytes(root / name, name.encode())
+    names = [root / name for name in "abcd"]
+    with files.fetched(names, lambda: names):
+        s3.requests.clear()
+        assert [files.read_bytes(place) for place in names[:3]] == [b"a", b"b", b"c"]
+        assert [files.exists(place) for place in names] == [True, True, True, False]
+        with pytest.raises(FileNotFoundError):
+            files.read_bytes(root / "d")
+        assert s3.requests == []
+        with ThreadPoolExecutor(1) as another:  # what another thread does is not known to this one
+            another.submit(files.write_bytes, root / "a", b"another").result()
+        assert files.read_bytes(root / "a") == b"a"
+        files.write_bytes(root / "b", b"new")
+        files.delete(root / "c")
+        files.create_if_absent(root / "d", b"d")
+        assert files.read_bytes(root / "b") == b"new"
+        assert [files.exists(place) for place in names] == [True, True, False, True]
+        files.move(root / "b", root / "d")
+        assert (files.exists(root / "b"), files.read_bytes(root / "d")) == (False, b"new")
+        assert files.facts(root / "a", anew=True) == FileFacts(7, files.sha256_of(root / "a"))
+    assert files.read_bytes(root / "a") == b"another"
+
+
+def test_of_very_many_files_only_so_much_is_kept(root: ObjectPlace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(object_files, "FETCHED_TOGETHER", 2)
+    monkeypatch.setattr(object_files, "FETCHED_BYTES", 5)
+    names = [root / str(number) for number in range(6)]
+    for place in names:
+        files.write_bytes(place, b"xyz")
+    with files.fetched(names, lambda: []):
+        assert len(object_files.known().contents) == 2
+        assert [files.read_bytes(place) for place in names] == [b"xyz"] * 6
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(root: ObjectPlace, s3: Any):
+    files.write_bytes(root / "x", b"a whole answer")
+    s3.torn = 2
+    assert files.read_bytes(root / "x") == b"a whole answer"
+    assert len(s3.seen("GET")) == 3
+    s3.torn = 99
+    with pytest.raises(StorageUnreachableError, match="does not answer"):
+        files.read_bytes(root / "x")
+
+
+def test_the_checksum_is_that_of_the_content_where_nobody_told_one(root: ObjectPlace):
+    object_files._call("put_object", Bucket=root.bucket, Key=(root / "x").key, Body=b"abc")
+    assert files.facts(root / "x") == FileFacts(3)
+    assert files.checksum_of(root / "x") == SHA256_OF_ABC
 
 
 # refusals
