@@ -250,6 +250,24 @@ class FilterConfig(Section):
         return self
 
 
+class ResourcesConfig(Section):
+    """What each worker of a stage reserves of its node on Ray; what is null stays as the stage has it."""
+
+    cpus: float | None = Field(None, ge=0)
+    gpus: float | None = Field(None, ge=0)
+    """A share of one, or whole ones. For captioners null is one, where the cluster has any."""
+    memory_gb: float | None = Field(None, ge=0)
+    custom: dict[str, float] | None = None
+    """Of names that nodes were started with: `{renders: 1}` where `ray start --resources` gave `renders`."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _check_gpus(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and not gpus.is_integer():
+            raise ValueError(f"gpus={gpus} must be a share of one GPU, or whole ones")
+        return gpus
+
+
 class RunConfig(Section):
     """How a run uses the machine; nothing here changes what is produced."""
 
@@ -258,6 +276,10 @@ class RunConfig(Section):
     children_per_gpu: int | None = Field(None, ge=1)
     """Blender children that share one GPU. On Ray each then reserves its part of a GPU; where null they
     reserve none, and Ray shows them none."""
+    render_resources: ResourcesConfig = ResourcesConfig()
+    """Of each renderer; a CPU where null."""
+    caption_resources: ResourcesConfig = ResourcesConfig()
+    """Of each captioner; no CPU where null: it shares them with the renderers."""
     fetchers: int = Field(2, ge=1)
     """Threads of each renderer that fetch models ahead of it, where they come over a network."""
     caption_workers: int | None = Field(None, ge=1)

@@ -31,6 +31,7 @@ from pipelines.planning import (
     save_plan,
 )
 from pipelines.progress import observing
+from pipelines.reads import files_read
 from pipelines.removing import purge_removed
 from pipelines.room import room_told
 from pipelines.second_tries import Selection, find_failures, shards_to_do_again
@@ -97,7 +98,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
             with hold.choosing(), store.fetched():
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
                 _record(config, store, listing, request, work, hold)
-            _run(config, store, work.plan, _knowing_categories(config, store, work), work.todo, runner, say)
+            _run(config, store, work.plan, _knowing_the_plan(config, store, work), work.todo, runner, say)
         with hold.finishing() as alone, store.fetched():
             plan = store.require_plan()  # another slice may have added objects
             outcome = survey(store, plan)
@@ -282,14 +283,19 @@ def _check_tools(
         fetching.check_fetchers(config, (listed[uid] for uid in planned if uid in listed))
 
 
-def _knowing_categories(config: Config, store: Store, work: _Work) -> list[Stage[Any, Any]]:
-    """Tell the captioners all the plan's categories: what a caption names must not depend on its shard."""
+def _knowing_the_plan(config: Config, store: Store, work: _Work) -> list[Stage[Any, Any]]:
+    """Tell the stages what follows from all the plan's objects.
+
+    Captioners know all categories, for what a caption names must not depend on its shard.
+    """
     stages = [step.stage for step in work.steps]
+    objects = store.read_objects()
     if work.todo[CAPTION] and stages[-1].settings != UNCAPTIONED:
-        vocabulary = captioning.dataset_vocabulary(config, {item.category for item in store.read_objects()})
+        vocabulary = captioning.dataset_vocabulary(config, {item.category for item in objects})
         knowing = captioning.caption_stage(config, stages[-1].settings, vocabulary)
         stages[-1] = replace(knowing, again=stages[-1].again)
-    return stages
+    reads = files_read(config, objects)
+    return [replace(stage, reads=reads[stage.name] if work.todo[stage.name] else ()) for stage in stages]
 
 
 def _run(

@@ -151,7 +151,8 @@ def caption_stage(
         vocabulary: see `captions.stage.caption_views`.
     """
     make_worker, workers = partial(CaptionWorker, config, vocabulary), config.run.caption_workers
-    return Stage(CAPTION, settings, make_worker, Resources(cpus=0, prefers_gpu=True), workers=workers)
+    resources = Resources(cpus=0, prefers_gpu=True).changed_by(config.run.caption_resources)
+    return Stage(CAPTION, settings, make_worker, resources, workers=workers)
 
 
 def uncaptioned_stage() -> Stage[View, View]:

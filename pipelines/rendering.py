@@ -141,6 +141,6 @@ def render_settings(config: Config) -> dict[str, Any]:
 
 def render_stage(config: Config, settings: str) -> Stage[SelectedObject, View]:
     children = config.run.children_per_gpu
-    resources = Resources(gpus=1 / children if children else 0.0)
+    resources = Resources(gpus=1 / children if children else 0.0).changed_by(config.run.render_resources)
     workers = config.run.render_workers
     return Stage(RENDER, settings, partial(RenderWorker, config), resources, workers)

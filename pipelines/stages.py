@@ -6,10 +6,11 @@ whole shards and keeps the ledger; `pipelines.shards` reads and commits one shar
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from mvcap.commits import StageName
+from mvcap.config import ResourcesConfig
 from mvcap.holds import Guard, unguarded
 from mvcap.places import Place
 from mvcap.records import Rejected
@@ -45,6 +46,16 @@ class Resources:
     """Take a whole GPU where the cluster has any."""
     gpus: float = 0.0
     """Share of a GPU that it must have."""
+    memory_gb: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+    """Of the names that an administrator gave to nodes (`ray start --resources`)."""
+
+    def changed_by(self, given: ResourcesConfig) -> "Resources":
+        """Replace what the configuration gives."""
+        changes: dict[str, Any] = given.model_dump(exclude_none=True)
+        if given.gpus is not None:
+            changes["prefers_gpu"] = False
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,8 @@ class Stage(Generic[In, Out]):
     """Asked before each commit whether the driver still holds the dataset."""
     again: frozenset[str] = frozenset()
     """Objects to try again although they failed: see `pipelines.second_tries`."""
+    reads: tuple[str, ...] = ()
+    """Files and folders of the driver's machine that workers read, so that every node must have them."""
 
 
 @dataclass(frozen=True, slots=True)

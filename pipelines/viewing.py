@@ -19,7 +19,7 @@ from mvcap.records import Rejected, SelectedObject, View
 from pipelines.importing import STAGE as IMPORT
 from pipelines.importing import PictureReader, gives_pictures, import_settings, section_of
 from pipelines.rendering import RenderWorker, render_settings, render_stage
-from pipelines.stages import Stage
+from pipelines.stages import Resources, Stage
 
 
 def imports(config: Config) -> bool:
@@ -50,7 +50,8 @@ def view_settings(config: Config) -> dict[str, Any]:
 def view_stage(config: Config, settings: str) -> Stage[SelectedObject, View]:
     if not renders(config):
         reader: Callable[[], AbstractContextManager[PictureReader]] = partial(_open_reader, config)
-        return Stage(RENDER, settings, reader, workers=config.run.render_workers)
+        resources = Resources().changed_by(config.run.render_resources)
+        return Stage(RENDER, settings, reader, resources, config.run.render_workers)
     rendering = render_stage(config, settings)
     return replace(rendering, make_worker=partial(MixedWorker, config)) if imports(config) else rendering
 

@@ -6,7 +6,8 @@ goes back to the ledger and another actor takes its place.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -15,9 +16,11 @@ from mvcap.errors import InfrastructureError
 from mvcap.places import Place
 from pipelines.ledger import Ledger
 from pipelines.runners.background import Background
-from pipelines.runners.ray_connection import HeadCheck, connected, head_address, last_line, wait_for
+from pipelines.runners.ray_checks import Admission
+from pipelines.runners.ray_connection import HeadCheck, connected, last_line, wait_for
 from pipelines.runners.ray_crew import Crew
 from pipelines.runners.ray_metrics import MeteredObserver
+from pipelines.runners.ray_nodes import Node, living_nodes
 from pipelines.runners.ray_tasks import map_as_tasks
 from pipelines.stages import Item, Observer, Result, Stage
 
@@ -40,7 +43,7 @@ class RayRunner:
         Ray works in that thread, and this one only waits: Ray would replace the handler of SIGTERM in the
         main thread, and an exception that a signal raises inside Ray's own code comes out as another one.
         """
-        head = HeadCheck()
+        head = HeadCheck(self._address)
         wait_for(
             Background(lambda stop: self._run(stages, root, ledger, observer, head=head, stop=stop)), head
         )
@@ -49,13 +52,14 @@ class RayRunner:
         self, work: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
     ) -> Iterator[Result]:
         """See `pipelines.stages.Runner.map`; a task for each item, and one for each CPU at once."""
-        head = HeadCheck()
+        head = HeadCheck(self._address)
         results: list[Result] = []
 
         def call(stop: threading.Event) -> None:
             with connected(self._address):
-                head.address = head_address()
-                results.extend(map_as_tasks(work, items, workers, stop))
+                head.connected()
+                with self._admission(None, ()):
+                    results.extend(map_as_tasks(work, items, workers, stop))
 
         wait_for(Background(call), head)
         return iter(results)
@@ -72,13 +76,26 @@ class RayRunner:
     ) -> None:
         with connected(self._address):
             try:
-                head.address = head_address()
-                crew = Crew(stages, root, drop_views=self._drop_views)
-                try:
-                    crew.work(ledger, MeteredObserver(observer), stop)
-                finally:
-                    crew.dismiss()
+                head.connected()
+                reads = [path for stage in stages for path in stage.reads]
+                with self._admission(root, reads) as nodes:
+                    crew = Crew(stages, root, nodes=nodes, drop_views=self._drop_views)
+                    try:
+                        crew.work(ledger, MeteredObserver(observer), stop)
+                    finally:
+                        crew.dismiss()
             except RayTaskError:
                 raise  # an error of ours, with Ray's report of where it happened
-            except RayError as error:
+            except (RayError, ConnectionError) as error:
                 raise InfrastructureError(f"Ray failed: {last_line(error)}") from error
+
+    @contextmanager
+    def _admission(
+        self, root: Place | None, reads: Sequence[str]
+    ) -> Iterator[Callable[[], Mapping[str, Node]]]:
+        """Give what tells the nodes that may get work; an embedded Ray's one node is this machine."""
+        if self._address is None:
+            yield living_nodes
+        else:
+            with Admission(root, reads).open() as admission:
+                yield admission.nodes

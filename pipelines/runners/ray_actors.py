@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+import ray
+
 from mvcap.places import Place
 from pipelines.ledger import Assignment
 from pipelines.shards import ShardWorker
@@ -35,9 +37,10 @@ class ShardActor:
         self._unsent = 0
         self._sent_at = 0.0
 
-    def open(self) -> None:
-        """Load the heavy side; errors reach the driver as they are."""
+    def open(self) -> str:
+        """Load the heavy side, and return the id of the node; errors reach the driver as they are."""
         self._worker.__enter__()
+        return str(ray.get_runtime_context().get_node_id())
 
     def run(self, assignment: Assignment) -> ShardReport | None:
         report = self._worker.run(assignment, self._advance)

@@ -1,6 +1,7 @@
 """A connection to Ray, for as long as a run takes, and how one learns that the cluster has gone."""
 
 import logging
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -8,15 +9,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.job_config import JobConfig
 
 from mvcap.errors import InfrastructureError, MvcapError
 from pipelines.runners.background import Background
+from pipelines.runners.ray_environment import is_client
 
 POLL_S = 0.5
 STORE_BYTES = 128 * 2**20
 """Ray's shared memory; only counts travel through it, and Ray refuses less than 75 MiB."""
+CONNECT_S = 20.0
+"""Until a cluster has answered: Ray itself would go on trying for many minutes."""
 HEAD_CHECK_S = 3.0
 HEAD_CHECKS = 4
 """Failed checks in a row before the head counts as lost: Ray itself ends the process after a minute."""
@@ -32,6 +36,7 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    own_job: dict[str, Any] = {} if is_client(address) else {"job_config": JobConfig(_client_job=True)}
     embedded: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         ray.init(
@@ -40,7 +45,7 @@ def connected(address: str | None) -> Iterator[None]:
             # A file in the working directory that is named like a module must not shadow it: neither
             # Python nor Ray may put that folder on the workers' path. Only jobs of clients are spared.
             runtime_env={"env_vars": {"PYTHONSAFEPATH": "1"}},
-            job_config=JobConfig(_client_job=True),
+            **own_job,
             **({} if address else embedded),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -58,31 +63,49 @@ class HeadCheck:
     """Finds out that a head has gone; calls to it would only block.
 
     A head that could never be reached from here, such as one behind a client's port, is not missed.
+
+    Args:
+        cluster: the address to connect to; None for an embedded Ray, which may take its time.
     """
 
-    def __init__(self) -> None:
-        self.address: tuple[str, int] | None = None
-        """Set once a connection stands, by the thread that holds it."""
+    def __init__(self, cluster: str | None) -> None:
+        self._cluster = cluster
+        self._connected_by = time.monotonic() + CONNECT_S if cluster else math.inf
+        self._address: tuple[str, int] | None = None
         self._met = False
         self._failed = 0
         self._next = 0.0
+
+    def connected(self) -> None:
+        """Note that a connection stands, from the thread that holds it."""
+        self._connected_by = math.inf
+        self._address = head_address()
 
     def require(self) -> None:
         """Ask, once in a while, whether the head still listens.
 
         Raises:
-            InfrastructureError: it did, and has not for several checks.
+            InfrastructureError: it did, and has not for several checks; or it never answered.
         """
-        if self.address is None or time.monotonic() < self._next:
+        if time.monotonic() > self._connected_by:
+            raise InfrastructureError(
+                f"something listens at {self._cluster}, but no Ray answered within {CONNECT_S:.0f} s: give "
+                "the port of its head (6379, or ray://HOST:10001), see `ray status`, and set RAY_AUTH_TOKEN "
+                "if the cluster asks for a token"
+            )
+        if self._address is None or time.monotonic() < self._next:
             return
         try:
-            socket.create_connection(self.address, timeout=HEAD_CHECK_S).close()
+            socket.create_connection(self._address, timeout=HEAD_CHECK_S).close()
             self._met, self._failed = True, 0
         except OSError as error:
             self._failed += self._met
             if self._failed == HEAD_CHECKS:
-                host, port = self.address
-                raise InfrastructureError(f"lost Ray's head at {host}:{port}: {error}") from error
+                host, port = self._address
+                raise InfrastructureError(
+                    f"lost Ray's head at {host}:{port}: {error}; start the cluster again, then the same "
+                    "command goes on"
+                ) from error
         self._next = time.monotonic() + HEAD_CHECK_S
 
 
@@ -113,7 +136,7 @@ def cause_of(error: RayTaskError) -> BaseException:
     return cause if isinstance(cause, MvcapError) else error
 
 
-def death_of(error: RayActorError) -> str:
+def death_of(error: RayError) -> str:
     """Say in a line how an actor died, without Ray's guesses at why."""
     return " ".join(str(error).partition("Some common causes")[0].split())
 

@@ -1,78 +1,137 @@
-"""The actors of a run: hired for each stage, fed from one ledger, replaced when they die."""
+"""The actors of a run: hired where nodes have room, fed from one ledger, replaced when they die."""
 
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnschedulableError, GetTimeoutError, RayActorError, RayTaskError
 
+from mvcap.commits import StageName
 from mvcap.errors import DeviceFaultError, InfrastructureError
 from mvcap.places import Place
 from pipelines.ledger import Assignment, Ledger
+from pipelines.placement import Demand, Placement, place
 from pipelines.runners.ray_actors import Board, ShardActor
 from pipelines.runners.ray_connection import HEAD_CHECK_S, POLL_S, cause_of, death_of
-from pipelines.runners.ray_nodes import default_workers, gpus_for, require_a_node
+from pipelines.runners.ray_nodes import Node, actor_options, demand_of, living_nodes
 from pipelines.stages import Observer, Stage
 
 log = logging.getLogger(__name__)
 
 CLOSING_S = 3.0
 MAX_STARTS_LOST = 3
-"""Actors that may die before they are ready, in a row, before the run ends."""
+"""Actors that may die before they are ready on nodes that live, in a row, before the run ends."""
 
 
 @dataclass(slots=True)
 class Member:
     """An actor and what it is doing."""
 
-    stage: Stage[Any, Any]
+    demand: Demand
     actor: Any
+    node: str | None
+    """None until Ray has found a place for it."""
     assignment: Assignment | None = None
     """None while it starts or is idle."""
 
 
 class Crew:
-    """All actors of a run."""
+    """All actors of a run.
 
-    def __init__(self, stages: Sequence[Stage[Any, Any]], root: Place, *, drop_views: bool) -> None:
+    Args:
+        nodes: returns those that may get work at present, by their ids.
+        drop_views: remove a shard's rendered views once it is captioned.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage[Any, Any]],
+        root: Place,
+        *,
+        nodes: Callable[[], Mapping[str, Node]],
+        drop_views: bool,
+    ) -> None:
+        self._stages = {stage.name: stage for stage in stages}
         self._root = root.absolute()
         self._drop_views = drop_views
         self._board: Any = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
         self._busy: dict[Any, Member] = {}
         """Object reference of the running call -> who runs it."""
-        self._idle: list[Member] = []
+        self._idle: dict[StageName, list[Member]] = {name: [] for name in self._stages}
         self._starts_lost = 0
-        for stage in stages:
-            for _ in range(stage.workers or default_workers(stage)):
-                self._hire(stage)
-
-    def _hire(self, stage: Stage[Any, Any]) -> None:
-        remote = ray.remote(ShardActor).options(
-            num_cpus=stage.resources.cpus, num_gpus=gpus_for(stage), max_restarts=0
-        )
-        member = Member(stage, remote.remote(stage, self._root, self._drop_views, self._board))
-        self._busy[member.actor.open.remote()] = member
+        self._look_at_nodes = nodes
+        self._nodes: Mapping[str, Node] = {}
+        self._short_handed = True
+        """Whether somebody has died, so that the nodes have room again."""
 
     def work(self, ledger: Ledger, observer: Observer, stop: threading.Event) -> None:
         """Hand out shards and take in reports until the ledger is empty, or until told to stop.
 
         Raises:
-            InfrastructureError: no node is left.
+            InfrastructureError: no node is left, or workers die for reasons that no object explains.
         """
-        nodes_at = time.monotonic() + HEAD_CHECK_S
+        nodes_at = shown_at = 0.0
         while not (ledger.done or stop.is_set()):
-            self._assign(ledger)
-            finished, _ = ray.wait(list(self._busy), num_returns=1, timeout=POLL_S)
-            for call in finished:
-                self._take_in(call, ledger, observer)
-            self._show_progress(observer)
-            if time.monotonic() > nodes_at:
-                require_a_node()
+            if self._short_handed or time.monotonic() > nodes_at:
+                self._follow_nodes()
                 nodes_at = time.monotonic() + HEAD_CHECK_S
+            self._assign(ledger)
+            for call in self._finished():
+                self._take_in(call, ledger, observer)
+            if time.monotonic() > shown_at:
+                self._show_progress(observer)
+                shown_at = time.monotonic() + POLL_S
+
+    def _follow_nodes(self) -> None:
+        """Look which nodes there are, and hire where they have room for more."""
+        nodes = self._look_at_nodes()
+        if nodes == self._nodes and not self._short_handed:
+            return
+        self._nodes, self._short_handed = nodes, False
+        for name, idle in self._idle.items():
+            self._idle[name] = [member for member in idle if member.node in nodes]
+        demands = [demand_of(stage, nodes) for stage in self._stages.values()]
+        placements = place(demands, {node.id: node.has for node in nodes.values()})
+        for demand in demands:
+            self._staff(demand, placements[demand.stage])
+
+    def _staff(self, demand: Demand, placement: Placement) -> None:
+        """Hire whom a stage lacks; those whom a node has left no room for stay where they are."""
+        present = Counter(member.node for member in self._members() if member.demand == demand)
+        missing = placement.total - present.total()
+        for node, count in placement.on.items():
+            for _ in range(min(count - present[node], missing)):
+                self._hire(demand, node)
+                missing -= 1
+        for _ in range(min(placement.waiting - present[None], missing)):
+            self._hire(demand, None)
+        if not placement.on:
+            needs = ", ".join(f"{name} {amount:g}" for name, amount in demand.needs.items())
+            log.warning("no node has room for a worker to %s (%s): waiting for one", demand.stage, needs)
+
+    def _members(self) -> Iterator[Member]:
+        yield from self._busy.values()
+        for idle in self._idle.values():
+            yield from idle
+
+    def _hire(self, demand: Demand, node: str | None) -> None:
+        remote = ray.remote(ShardActor).options(**actor_options(demand, node))
+        stage = self._stages[demand.stage]
+        member = Member(demand, remote.remote(stage, self._root, self._drop_views, self._board), node)
+        self._busy[member.actor.open.remote()] = member
+
+    def _finished(self) -> list[Any]:
+        """Wait a while for a call to end, and return all that have."""
+        calls = list(self._busy)
+        finished, _ = ray.wait(calls, num_returns=1, timeout=POLL_S)
+        if finished:
+            finished, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
+        return list(finished)
 
     def _show_progress(self, observer: Observer) -> None:
         """Pass on what the board says; one that died is restarted by Ray, and its counts are no loss."""
@@ -84,49 +143,51 @@ class Crew:
             observer.advance(name, records)
 
     def _assign(self, ledger: Ledger) -> None:
-        for member in list(self._idle):
-            if (assignment := ledger.take(member.stage.name)) is not None:
-                self._idle.remove(member)
+        for name, idle in self._idle.items():
+            while idle and (assignment := ledger.take(name)) is not None:
+                member = idle.pop()
                 member.assignment = assignment
                 self._busy[member.actor.run.remote(assignment)] = member
 
     def _take_in(self, call: Any, ledger: Ledger, observer: Observer) -> None:
         member = self._busy.pop(call)
         try:
-            report = ray.get(call)
+            answer = ray.get(call)
         except RayTaskError as error:
             cause = cause_of(error)
             if not isinstance(cause, DeviceFaultError):
                 raise cause from None
-            ray.kill(member.actor)  # its process cannot use the device any more; another one can
-            self._replace(member, str(cause), ledger)
+            self._lose(member, str(cause), ledger)  # its process cannot use the device any more
             return
-        except RayActorError as error:
-            self._replace(member, death_of(error), ledger)
+        except (RayActorError, ActorUnschedulableError) as error:
+            self._lose(member, death_of(error), ledger)
             return
         self._starts_lost = 0
-        if member.assignment:
-            ledger.finish(member.assignment, size=report.bytes if report else 0)
-        if report:
-            observer.finish(report)
-        member.assignment = None
-        self._idle.append(member)
+        if member.assignment is None:
+            member.node = answer
+        else:
+            ledger.finish(member.assignment, size=answer.bytes if answer else 0)
+            if answer:
+                observer.finish(answer)
+            member.assignment = None
+        self._idle[member.demand.stage].append(member)
 
-    def _replace(self, member: Member, cause: str, ledger: Ledger) -> None:
-        """Hire anew for an actor that died, and give its shard back without blame."""
+    def _lose(self, member: Member, cause: str, ledger: Ledger) -> None:
+        """Give a dead actor's work back without blame; others are hired once the nodes are known again."""
+        ray.kill(member.actor)  # it may only be out of reach, and still at work
+        self._short_handed = True
         if member.assignment:
             log.warning("lost the worker at %s; it will be done again: %s", member.assignment, cause)
             ledger.lose(member.assignment, cause)
-        else:
+        elif member.node is None or member.node in living_nodes():
             self._starts_lost += 1
             if self._starts_lost > MAX_STARTS_LOST:
-                raise InfrastructureError(f"workers for {member.stage.name} die while they start: {cause}")
-        self._hire(member.stage)
+                raise InfrastructureError(f"workers to {member.demand.stage} die while they start: {cause}")
 
     def dismiss(self) -> None:
         """Let idle actors close what they hold, and end the others; their children die with them."""
-        closing = [member.actor.close.remote() for member in self._idle]
-        if closing:
+        idle = [member for members in self._idle.values() for member in members]
+        if closing := [member.actor.close.remote() for member in idle]:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSING_S)
-        for member in [*self._idle, *self._busy.values()]:
+        for member in self._members():
             ray.kill(member.actor)

@@ -2,11 +2,19 @@
 
 import os
 import socket
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from mvcap.errors import UsageError
 
-REACHABLE_S = 10.0
+CLIENT = "ray://"
+WANTS_TOKEN = "token"
+"""What `ray_greeting` prints."""
+REACHABLE_S = 5.0
+ANSWER_S = 20.0
+"""Until a head has answered: Ray itself would go on trying for many minutes."""
 
 
 def prepare(address: str | None) -> str | None:
@@ -22,7 +30,7 @@ def prepare(address: str | None) -> str | None:
         return None
     found = address_of_this_machine() if address == "auto" else address
     require_reachable(found)
-    send_token_if_there_is_one()
+    choose_token(found)
     return found
 
 
@@ -54,7 +62,7 @@ def require_reachable(address: str) -> None:
     Raises:
         UsageError: it is no address, or nothing answers there.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if not (host and port.isascii() and port.isdecimal()):
         raise UsageError(f"--address {address!r} must be auto, HOST:PORT or ray://HOST:PORT")
     try:
@@ -63,8 +71,61 @@ def require_reachable(address: str) -> None:
         raise UsageError(f"no Ray cluster answers at {address}: {error}") from error
 
 
-def send_token_if_there_is_one() -> None:
-    """Turn on Ray's token where this user has one: a cluster without tokens does not mind (2.60)."""
+def choose_token(address: str) -> None:
+    """Send a token to a cluster that asks for one, and none to others: these could not answer a driver.
+
+    Raises:
+        UsageError: no Ray answers, or it asks for a token that this user does not have.
+    """
+    if os.environ.get("RAY_AUTH_MODE"):
+        return
+    if is_client(address):  # which may send a token anywhere
+        os.environ.update({"RAY_AUTH_MODE": "token"} if has_token() else {})
+    elif not wants_token(address):
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+    elif has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"
+    else:
+        raise UsageError(
+            f"the Ray cluster at {address} asks for a token: set RAY_AUTH_TOKEN, or copy ~/.ray/auth_token "
+            "from the machine that started it"
+        )
+
+
+def is_client(address: str | None) -> bool:
+    """Tell whether a driver stays outside the cluster and speaks to it through Ray's client port."""
+    return (address or "").startswith(CLIENT)
+
+
+def has_token() -> bool:
     named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    if named or (Path.home() / ".ray" / "auth_token").exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    return named or (Path.home() / ".ray" / "auth_token").exists()
+
+
+def wants_token(address: str) -> bool:
+    """Ask the head at HOST:PORT.
+
+    Raises:
+        UsageError: no Ray answers.
+    """
+    try:
+        greeting = subprocess.run(
+            [sys.executable, "-P", "-m", "pipelines.runners.ray_greeting", address],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_S,
+            check=True,
+        )
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        raise UsageError(
+            f"something listens at {address}, but it is no head of Ray {version('ray')}: give the port of "
+            f"the head (6379, or ray://HOST:10001), and look at `ray status`{_last_words(error)}"
+        ) from error
+    return greeting.stdout.split()[-1:] == [WANTS_TOKEN]
+
+
+def _last_words(error: subprocess.TimeoutExpired | subprocess.CalledProcessError) -> str:
+    said = error.stderr.decode() if isinstance(error.stderr, bytes) else error.stderr or ""
+    return f" ({lines[-1]})" if (lines := said.strip().splitlines()) else ""

@@ -1,42 +1,79 @@
-"""The nodes of the connected cluster: which live, what they offer, how many workers they hold."""
+"""The nodes of the connected cluster, and what a worker of ours asks of them."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mvcap.commits import RENDER
 from mvcap.errors import InfrastructureError
+from pipelines.placement import Amounts, Demand
 from pipelines.stages import Stage
 
 
-def require_a_node() -> None:
-    """Refuse to wait for workers that can start nowhere.
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A living node that offers CPUs or GPUs; a head often offers none, and gets no work."""
+
+    id: str
+    name: str
+    """For people: host and address."""
+    has: Amounts
+
+
+def living_nodes() -> dict[str, Node]:
+    """Return the nodes that may get work, by their ids.
 
     Raises:
         InfrastructureError: every node is dead.
     """
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    if not any(node["Alive"] for node in nodes):
-        raise InfrastructureError("every node of the Ray cluster is dead; start it again")
+    living = [node for node in nodes if node["Alive"]]
+    if not living:
+        raise InfrastructureError(
+            "every node of the Ray cluster is dead: start it again, then the same command goes on"
+        )
+    return {
+        node["NodeID"]: Node(
+            node["NodeID"], f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", node["Resources"]
+        )
+        for node in living
+        if node["Resources"].get("CPU") or node["Resources"].get("GPU")
+    }
 
 
-def gpus_for(stage: Stage[Any, Any]) -> float:
-    """Return the share of a GPU that Ray reserves for each worker of a stage."""
-    wants_one = stage.resources.prefers_gpu and cluster_resources().get("GPU", 0) >= 1
-    return max(stage.resources.gpus, float(wants_one))
+def demand_of(stage: Stage[Any, Any], nodes: Mapping[str, Node]) -> Demand:
+    """Say what a stage's workers need of the nodes there are; those that need no GPU or CPU fill nothing.
 
-
-def default_workers(stage: Stage[Any, Any]) -> int:
-    """Fill the GPUs with what needs them and the CPUs with renderers; there is one worker of the rest.
-
-    At least one: of a stage that must have a GPU where there is none, Ray says that it waits for one.
+    Renderers fill CPUs, and whatever needs GPUs fills them. There is one worker of the rest.
     """
-    available = cluster_resources()
-    if share := gpus_for(stage):
-        return max(int(available.get("GPU", 0) / share), 1)
-    return max(int(available.get("CPU", 1) / stage.resources.cpus), 1) if stage.name == RENDER else 1
+    wants = stage.resources
+    gpus = wants.gpus
+    if wants.prefers_gpu and any(node.has.get("GPU", 0) >= 1 for node in nodes.values()):
+        gpus = max(gpus, 1.0)
+    needs = {"CPU": wants.cpus, "GPU": gpus, "memory": wants.memory_gb * 1e9, **wants.custom}
+    return Demand(
+        stage.name,
+        {name: amount for name, amount in needs.items() if amount},
+        workers=stage.workers,
+        fills=bool(gpus) or stage.name == RENDER,
+    )
 
 
-def cluster_resources() -> dict[str, float]:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return resources
+def actor_options(demand: Demand, node: str | None) -> dict[str, Any]:
+    """Return how Ray is asked for a worker, on one node alone or wherever there is room one day."""
+    needs = dict(demand.needs)
+    return {
+        "num_cpus": needs.pop("CPU", 0),
+        "num_gpus": needs.pop("GPU", 0),
+        "memory": int(needs.pop("memory", 0)) or None,
+        "resources": needs,
+        "max_restarts": 0,
+        **({"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)} if node else {}),
+    }
+
+
+def cpus_of_cluster(nodes: Sequence[Node]) -> int:
+    return max(int(sum(node.has.get("CPU", 0) for node in nodes)), 1)

@@ -10,7 +10,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from mvcap.errors import InfrastructureError
 from pipelines.runners.ray_connection import cause_of, last_line
-from pipelines.runners.ray_nodes import cluster_resources
+from pipelines.runners.ray_nodes import cpus_of_cluster, living_nodes
 from pipelines.stages import Item, Result
 
 
@@ -20,7 +20,7 @@ def map_as_tasks(
     """Yield the results in order, with a bounded number of tasks in flight."""
     shared = ray.put(work)
     apply: Any = ray.remote(num_cpus=1)(_apply)
-    limit = workers or max(int(cluster_resources().get("CPU", 1)), 1)
+    limit = workers or cpus_of_cluster([*living_nodes().values()])
     waiting: deque[Any] = deque()
     for item in items:
         if stop.is_set():

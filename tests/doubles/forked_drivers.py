@@ -1,18 +1,23 @@
 """The command `mvcap`, forked from a process that has imported everything: a run costs no start-up.
 
-`python forked_drivers.py MODULE...` imports the modules, then reads requests as lines of JSON,
-`{"arguments": [...], "environment": {...}, "output": FILE, "trace": FILE or null}`, runs each as a command of
-its own and answers with its exit code, negative for a signal. A trace has a line for each fault point passed.
+`python forked_drivers.py MODULE...` imports the modules, then reads requests as lines of JSON, and answers
+each with a line:
+
+* `{"arguments": [...], "environment": {...}, "output": FILE, "trace": FILE or null}` runs a command; the
+  answer is its pid. A trace has a line for each fault point passed.
+* `{"wait": PID}` waits for a command; the answer is its exit code, negative for a signal.
+* `{"poll": PID}` does not wait: while the command runs, the answer is `null`.
 """
 
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,39 +28,106 @@ MODULES = (
     *("PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.PngImagePlugin", "PIL.PpmImagePlugin"),
 )
 """All that a build with fake stages imports, and what that imports late."""
+WITH_RAY = (*MODULES, "pipelines.runners.ray")
 
 
 class ForkedDrivers:
-    """Starts commands, one after another."""
+    """Starts commands."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
         self._process = process
-        self.log = log
-        """What the last command printed."""
+        self._folder = folder
+        self._started = 0
+        self.running: list[Driver] = []
+
+    def start(self, *arguments: object, trace: Path | None = None, **environment: str) -> "Driver":
+        """Start `mvcap ARGUMENTS`."""
+        self._started += 1
+        log = self._folder / f"driver-{self._started}.log"
+        pid = self.ask(
+            arguments=[*map(str, arguments)],
+            environment=environment,
+            output=str(log),
+            trace=str(trace) if trace else None,
+        )
+        assert pid
+        self.running.append(driver := Driver(self, pid, log))
+        return driver
 
     def __call__(self, *arguments: object, trace: Path | None = None, **environment: str) -> int:
         """Run `mvcap ARGUMENTS` to its end and return its exit code, -9 where it was killed."""
+        return self.start(*arguments, trace=trace, **environment).wait()
+
+    @property
+    def said(self) -> str:
+        """What the last command printed."""
+        return (self._folder / f"driver-{self._started}.log").read_text()
+
+    def ask(self, **request: object) -> int | None:
         assert self._process.stdin
         assert self._process.stdout
-        request = {
-            "arguments": [*map(str, arguments)],
-            "environment": environment,
-            "output": str(self.log),
-            "trace": str(trace) if trace else None,
-        }
         print(json.dumps(request), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
+        answer: int | None = json.loads(self._process.stdout.readline())
+        return answer
+
+
+class Driver:
+    """A command that was started."""
+
+    def __init__(self, drivers: ForkedDrivers, pid: int, log: Path) -> None:
+        self.pid = pid
+        self._drivers = drivers
+        self._log = log
+        self._code: int | None = None
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+        if self._code is None:
+            self._note(self._drivers.ask(poll=self.pid))
+        return self._code
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code, negative for a signal."""
+        if self._code is None:
+            self._note(self._drivers.ask(wait=self.pid))
+        assert self._code is not None
+        return self._code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def _note(self, code: int | None) -> None:
+        self._code = code
+        if code is not None:
+            self._drivers.running.remove(self)
 
 
 @contextmanager
-def start(log: Path, modules: Sequence[str] = MODULES) -> Iterator[ForkedDrivers]:
-    """Start the process that forks; it uses no threads itself, so that its children are sound."""
+def start(folder: Path, modules: Sequence[str] = MODULES) -> Iterator[ForkedDrivers]:
+    """Start the process that forks; it uses no threads itself, so that its children are sound.
+
+    Args:
+        folder: where the commands' output is kept.
+    """
     process = subprocess.Popen(
-        [sys.executable, __file__, *modules], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, *modules],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
     )
+    drivers = ForkedDrivers(process, folder)
     try:
-        yield ForkedDrivers(process, log)
+        yield drivers
     finally:
+        for driver in drivers.running:
+            with suppress(ProcessLookupError):
+                os.kill(driver.pid, signal.SIGKILL)
         process.kill()
         process.communicate()
 
@@ -65,10 +137,12 @@ def _serve(modules: Sequence[str]) -> None:
         importlib.import_module(name)
     for line in sys.stdin:
         request = json.loads(line)
-        if (child := os.fork()) == 0:
+        if pid := request.get("wait") or request.get("poll"):
+            ended, status = os.waitpid(pid, os.WNOHANG if "poll" in request else 0)
+            answer = os.waitstatus_to_exitcode(status) if ended else None
+        elif (answer := os.fork()) == 0:
             _become(**request)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        print(json.dumps(answer), flush=True)
 
 
 def _become(

@@ -1,15 +1,60 @@
 """What the end-to-end tests share: the installed command, and an interpreter that misbehaves on demand."""
 
 import os
+import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mvcap.verify import verify_dataset
+
 MVCAP = Path(sys.executable).with_name("mvcap")
 DOUBLES = Path(__file__).parents[1] / "render" / "doubles"
+
+
+@pytest.fixture(scope="session")
+def forked_drivers() -> dict[str, Any]:
+    """What `tests/doubles/forked_drivers.py` holds: `start`, which gives commands without a start-up."""
+    return runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "forked_drivers.py"))
+
+
+@pytest.fixture(scope="session")
+def drivers(forked_drivers: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Runs the command without a start-up; not for Ray."""
+    with forked_drivers["start"](tmp_path_factory.mktemp("drivers")) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def ray_drivers(forked_drivers: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Runs the command without a start-up, with Ray imported."""
+    with forked_drivers["start"](tmp_path_factory.mktemp("drivers"), forked_drivers["WITH_RAY"]) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def assert_equal_datasets() -> Callable[..., None]:
+    """Compare two datasets: all that a reader sees, byte for byte, and which records of ours there are."""
+
+    def content_of(out: Path) -> dict[str, object]:
+        files = {path for path in out.rglob("*") if path.is_file() and path.parent.name != "logs"}
+        records = {path for path in files if path.is_relative_to(out / "_mvcap")}
+        seen = files - records
+        return {str(path.relative_to(out)): path.read_bytes() for path in seen} | {
+            "records": {str(path.relative_to(out)) for path in records}
+        }
+
+    def check(out: Path, undisturbed: Path, what: object = "") -> None:
+        found, expected = content_of(out), content_of(undisturbed)
+        assert found.keys() == expected.keys(), what
+        assert {name for name in expected if found[name] != expected[name]} == set(), what
+        assert verify_dataset(out) == [], what
+
+    return check
 
 
 @pytest.fixture

@@ -2,17 +2,16 @@
 
 import os
 import re
-import runpy
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from mvcap import fault_points
 from mvcap.files import TEMPORARY
-from mvcap.verify import verify_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +32,7 @@ SETTINGS = (
 class Drives:
     """Commands over one folder of models, and what an undisturbed run of them makes of it."""
 
-    def __init__(self, run: Callable[..., int], folder: Path, models: Path) -> None:
+    def __init__(self, run: Any, folder: Path, models: Path) -> None:
         self.run = run
         self.folder = folder
         self._models = models
@@ -53,11 +52,11 @@ class Drives:
 
 
 @pytest.fixture(scope="module")
-def drives(tmp_path_factory: pytest.TempPathFactory, write_models: Callable[..., Path]) -> Iterator[Drives]:
+def drives(
+    drivers: Any, tmp_path_factory: pytest.TempPathFactory, write_models: Callable[..., Path]
+) -> Drives:
     folder = tmp_path_factory.mktemp("kills")
-    double = runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "forked_drivers.py"))
-    with double["start"](folder / "log") as run:
-        yield Drives(run, folder, write_models(folder / "models", *NAMES))
+    return Drives(drivers, folder, write_models(folder / "models", *NAMES))
 
 
 @pytest.fixture(scope="module")
@@ -72,28 +71,6 @@ def passed(drives: Drives) -> dict[str, Counter[str]]:
     drives.break_shard(verified)
     assert drives.run("verify", verified, trace=traces["verify"]) == 1
     return {command: Counter(trace.read_text().split()) for command, trace in traces.items()}
-
-
-def content_of(out: Path) -> dict[str, object]:
-    """Everything a reader sees, byte for byte, and which files of our own there are."""
-    seen = {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in out.rglob("*")
-        if path.is_file() and not path.is_relative_to(out / "_mvcap")
-    }
-    own = {
-        str(path.relative_to(out))
-        for path in (out / "_mvcap").rglob("*")
-        if path.is_file() and path.parent.name != "logs"
-    }
-    return seen | {"own": own}
-
-
-def assert_like_undisturbed(drives: Drives, out: Path, what: str) -> None:
-    expected, found = content_of(drives.folder / "undisturbed"), content_of(out)
-    assert found.keys() == expected.keys(), what
-    assert [name for name in expected if found[name] != expected[name]] == [], what
-    assert verify_dataset(out) == [], what
 
 
 def test_the_scenario_has_failures_duplicates_and_several_shards(drives, passed):
@@ -119,28 +96,32 @@ def passings(point: str, total: int) -> Iterable[int]:
 
 
 @pytest.mark.parametrize("point", fault_points.POINTS)
-def test_a_driver_killed_at_any_step_leaves_what_the_same_command_completes(drives, passed, point, tmp_path):
+def test_a_driver_killed_at_any_step_leaves_what_the_same_command_completes(
+    drives, passed, point, tmp_path, assert_equal_datasets
+):
     for count in passings(point, passed["build"][point]):
         out, fault = tmp_path / str(count), f"{point}:{count}"
-        assert drives.build(out, MVCAP_FAULT=fault) == KILLED, drives.run.log.read_text()
-        assert drives.build(out) == PARTIAL, (fault, drives.run.log.read_text())
-        assert_like_undisturbed(drives, out, fault)
+        assert drives.build(out, MVCAP_FAULT=fault) == KILLED, drives.run.said
+        assert drives.build(out) == PARTIAL, (fault, drives.run.said)
+        assert_equal_datasets(out, drives.folder / "undisturbed", fault)
 
 
 @pytest.mark.parametrize("point", fault_points.POINTS)
-def test_a_verify_killed_at_any_step_leaves_what_a_build_completes(drives, passed, point, tmp_path):
+def test_a_verify_killed_at_any_step_leaves_what_a_build_completes(
+    drives, passed, point, tmp_path, assert_equal_datasets
+):
     for count in passings(point, passed["verify"][point]):
         out, fault = tmp_path / str(count), f"{point}:{count}"
         assert drives.build(out) == PARTIAL
         drives.break_shard(out)
-        assert drives.run("verify", out, MVCAP_FAULT=fault) == KILLED, drives.run.log.read_text()
+        assert drives.run("verify", out, MVCAP_FAULT=fault) == KILLED, drives.run.said
         drives.run("verify", out)
-        assert drives.build(out) == PARTIAL, (fault, drives.run.log.read_text())
+        assert drives.build(out) == PARTIAL, (fault, drives.run.said)
         for path in (out / "_mvcap/broken").glob(f"{TEMPORARY}*"):
             path.unlink()  # kept for whoever wants to know what happened
-        assert_like_undisturbed(drives, out, fault)
+        assert_equal_datasets(out, drives.folder / "undisturbed", fault)
 
 
 def test_a_step_that_does_not_exist_is_refused(drives, tmp_path):
     assert drives.build(tmp_path / "out", MVCAP_FAULT="shard.eaten:1") != 0
-    assert "shard.eaten:1" in drives.run.log.read_text()
+    assert "shard.eaten:1" in drives.run.said
