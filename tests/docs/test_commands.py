@@ -34,6 +34,7 @@ SMALLER = {
     "--resolution 384": "--resolution 48",
     "render.resolution=384": "render.resolution=48",
     "--view 17": "--view 1",
+    "--split test": "--split train",
     "--config demo": "--config demo --set data.batch=4 --set optimiser.steps=2",
     "/models/instructblip-flan-t5-xl": TOY,
 }
