@@ -112,8 +112,8 @@ def test_another_run_in_the_folder_is_refused_with_the_difference(config, small_
 
 
 def test_two_drivers_do_not_share_a_folder(config, small_dataset, tmp_path):
-    with dataset_lock(tmp_path / "_mvcap") as announce:
-        announce()
+    with dataset_lock(tmp_path / "_mvcap") as hold:
+        hold.announce()
         with pytest.raises(DatasetLockedError, match="in use by process"):
             run_training(config(), small_dataset, tmp_path, say=quiet)
 
