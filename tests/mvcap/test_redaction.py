@@ -49,7 +49,7 @@ def test_the_values_of_secret_variables_are_hidden_wherever_they_stand(name: str
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HF_TOKEN_PATH", "/root/tokens/hub"), ("AWS_ACCESS_KEY_ID_FILE", "/root/aws-keys"), ("TOKEN", "red")],
+    [("HF_TOKEN_PATH", "/secrets/hub"), ("AWS_ACCESS_KEY_ID_FILE", "/secrets/aws-keys"), ("TOKEN", "red")],
 )
 def test_paths_and_short_words_are_not(name: str, value: str):
     assert redacted(f"reads {value} now", {name: value}) == f"reads {value} now"
