@@ -10,9 +10,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -56,20 +58,20 @@ class Elsewhere:
 
     def __init__(self, internal: Place, name: str = WHOLE, **facts: Any) -> None:
         self.owner = replace(Owner.this(), host="elsewhere", machine="another", pid=7, facts=facts or None)
-        self._beating = Beats(internal / "lease").beating(self.owner.token)
-        self._beating.__enter__()
+        self._heart = ExitStack()
+        self._heart.enter_context(Beats(internal / "lease").beating(self.owner.token))
         register, version = read_cell(internal / "lease/register")
         owners = Register.from_bytes(register).owners | {name: self.owner}
         assert swap_cell(internal / "lease/register", Register(owners).to_bytes(), version)
 
     def die(self) -> None:
         """Stop beating, and leave everything as it is."""
-        forget = Beats.forget
-        Beats.forget = lambda *_: None  # type: ignore[method-assign]
-        try:
-            self._beating.__exit__(None, None, None)
-        finally:
-            Beats.forget = forget  # type: ignore[method-assign]
+        with patch.object(Beats, "forget", lambda *_: None):
+            self._heart.close()
+
+    def leave(self) -> None:
+        """Stop beating, unless it is dead already."""
+        self._heart.close()
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def elsewhere(internal: Place) -> Iterator[Callable[..., Elsewhere]]:
 
     yield start
     for driver in drivers:
-        driver._beating.gen.close()  # type: ignore[attr-defined]
+        driver.leave()
 
 
 def refusal(internal: Place, part: Part | None = None, **options: Any) -> str:
