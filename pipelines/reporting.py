@@ -13,6 +13,7 @@ from mvcap.places import Place
 from mvcap.plan import Plan
 from mvcap.report.captions import CaptionFigures, ControlFigures
 from mvcap.report.card import describe_settings
+from mvcap.report.page.choosing import choose
 from mvcap.report.page.contents import collect
 from mvcap.report.page.facts import Facts, Failure, StageFacts
 from mvcap.report.page.index import index_page
@@ -79,18 +80,28 @@ def write_index(
     seed: int = 0,
 ) -> Written:
     """Write the page; what was measured before is not measured again."""
-    contents = collect(committed_dataset(store, plan), views=sample, seed=seed)
-    facts = _gather(store, plan, config, outcome, figures, control)
-    page, path = index_page(facts, contents), out or store.page_path
-    try:
-        files.write_bytes(path, page)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; name another file with --out") from error
+    dataset = committed_dataset(store, plan)
+    contents = collect(dataset, choose(dataset.objects, views=sample, seed=seed))
+    page = index_page(gather_facts(store, plan, config, outcome, figures, control), contents)
+    path = out or store.page_path
+    save_page(path, page)
     pictured = sum(contents.views[key].thumbnail is not None for key in contents.listed)
     return Written(path, len(page), len(contents.listed), pictured, outcome.views)
 
 
-def _gather(
+def save_page(path: Place, page: bytes) -> None:
+    """Write a page where it was asked for.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
+    try:
+        files.write_bytes(path, page)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; name another file with --out") from error
+
+
+def gather_facts(
     store: Store,
     plan: Plan,
     config: Config,
@@ -98,6 +109,7 @@ def _gather(
     figures: CaptionFigures | None,
     control: ControlFigures | None,
 ) -> Facts:
+    """Read what plan and commit records tell."""
     commits = [
         commit for shard in plan.shards for stage in STAGES if (commit := store.find_commit(stage, shard))
     ]

@@ -1,21 +1,31 @@
 """The command that writes what a person looks at: `report`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mvcap.cli.app import app
 from mvcap.cli.configuring import configure
-from mvcap.cli.options import Dataset, path_of, say
+from mvcap.cli.options import path_of, place_of, say
+from mvcap.errors import UsageError
 
 
 @app.command()
 def report(
-    dataset: Dataset,
+    places: Annotated[
+        list[Any],
+        typer.Argument(metavar="DIR...", parser=place_of, help="The dataset; two with --compare."),
+    ],
+    compare: Annotated[bool, typer.Option("--compare", help="Show two datasets side by side.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", parser=path_of, help="Write it there (DIR/report/index.html)."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            parser=path_of,
+            help="The page (DIR/report/index.html; ./compare.html with --compare).",
+        ),
     ] = None,
     sample: Annotated[
         int | None,
@@ -30,15 +40,46 @@ def report(
     are listed without a picture. A finished build has written the page already.
 
     Example: `mvcap report my_dataset --sample 4000`
-    """
-    from mvcap.storage import Store
-    from pipelines.planning import saved_settings
-    from pipelines.reporting import SAMPLE, report_dataset
 
-    config = configure(None, None, None, base=saved_settings(Store(dataset)), captions=False)
-    written = report_dataset(config, dataset, out, sample=sample or SAMPLE, seed=seed)
+    With `--compare`, two datasets side by side: views of the same objects, such as those of one dataset that
+    was captioned twice, or else views of the same categories.
+
+    Example: `mvcap report --compare my_dataset my_other_dataset`
+    """
+    if len(places) != (2 if compare else 1):
+        raise UsageError("name one dataset, or two with --compare")
+    from pipelines.reporting import SAMPLE
+
+    if compare:
+        _compare(places, out or Path("compare.html"), sample or SAMPLE, seed)
+    else:
+        _report(places[0], out, sample or SAMPLE, seed)
+
+
+def _report(dataset: Any, out: Path | None, sample: int, seed: int) -> None:
+    from pipelines.reporting import report_dataset
+
+    written = report_dataset(_recorded(dataset), dataset, out, sample=sample, seed=seed)
     say(
         f"listed {written.listed:,} of {written.views:,} views, {written.pictured:,} with pictures, "
         f"in {written.bytes / 1e6:.1f} MB"
     )
     print(written.path)
+
+
+def _compare(datasets: list[Any], out: Path, sample: int, seed: int) -> None:
+    from pipelines.comparing import compare_datasets
+
+    first, second = ((dataset, _recorded(dataset)) for dataset in datasets)
+    written = compare_datasets(first, second, out, sample=sample, seed=seed)
+    pairs = "views that are in both" if written.same_views else "pairs of views of the same categories"
+    say(f"listed {written.pairs:,} {pairs}, in {written.bytes / 1e6:.1f} MB")
+    print(out)
+
+
+def _recorded(dataset: Any) -> Any:
+    """Read the configuration that a dataset was built with."""
+    from mvcap.storage import Store
+    from pipelines.planning import saved_settings
+
+    return configure(None, None, None, base=saved_settings(Store(dataset)), captions=False)

@@ -2,10 +2,12 @@
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,3 +101,48 @@ def misbehaving_blender(tmp_path: Path) -> str:
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{DOUBLES / "real_child.py"}" "$@"\n')
     script.chmod(0o755)
     return str(script)
+
+
+@pytest.fixture(scope="session")
+def page_dataset() -> SimpleNamespace:
+    """What `tests/doubles/page_dataset.py` holds: `Thing`, and `write`, which makes a dataset of things."""
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "page_dataset.py")))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, headless."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium: apt-get install chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Any]:
+    """Open a page file; at the end nothing may have gone to the console, nor been asked of the network."""
+    contexts, trouble = [], []
+
+    def visit(file: Path, size: tuple[int, int] = (1280, 900), **options: Any) -> Any:
+        width, height = size
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
+        page.on("request", lambda request: note_request(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    def note_request(address: str) -> None:
+        if not address.startswith(("file:", "blob:", "data:")):
+            trouble.append(f"request: {address}")
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert trouble == []

@@ -1,18 +1,14 @@
 """100,000 views: the page stays small, opens at once and is searched as one types."""
 
 import os
-import runpy
-import shutil
 import time
-from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mvcap.config import Config
 from pipelines.reporting import SAMPLE, Written, report_dataset
 
-CHROMIUM = shutil.which("chromium")
 VIEWS = 100_000
 MOST_BYTES = 32_000_000
 """With as many pictures as there can be, also of those that compress badly; renders take a third of it."""
@@ -22,16 +18,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Written, Written]:
+def pages(page_dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Written, Written]:
     """The page of 1,000 objects with 100 views each, by default and with every view listed."""
-    doubles = SimpleNamespace(
-        **runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "page_dataset.py"))
-    )
     root = tmp_path_factory.mktemp("large")
     things = [
-        doubles.Thing(f"thing {n}", f"category {n % 150}", creator=f"creator {n % 77}") for n in range(1000)
+        page_dataset.Thing(f"thing {n}", f"category {n % 150}", creator=f"creator {n % 77}")
+        for n in range(1000)
     ]
-    doubles.write(root, things, views=100, per_shard=50, pictures=doubles.noise(16, 128))
+    page_dataset.write(root, things, views=100, per_shard=50, pictures=page_dataset.noise(16, 128))
     config = Config(name="large")
     usual = report_dataset(config, root, root / "usual.html", sample=SAMPLE, seed=0)
     return usual, report_dataset(config, root, root / "all.html", sample=VIEWS, seed=0)
@@ -46,29 +40,23 @@ def test_the_page_stays_within_its_size(pages):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
-def test_all_views_can_be_searched(pages):
-    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+def test_all_views_can_be_searched(pages, visit):
     _, everything = pages
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        started = time.monotonic()
-        page.goto(everything.path.as_uri())
-        page.locator("#views .caption").first.wait_for()
-        opened_s = time.monotonic() - started
-        searched_ms = page.evaluate(
-            """() => {
-                const query = document.getElementById("query");
-                const started = performance.now();
-                query.value = "category 7 number 42";
-                query.dispatchEvent(new Event("input"));
-                document.body.offsetHeight;
-                return performance.now() - started;
-            }"""
-        )
-        found = page.locator("#found").inner_text()
-        browser.close()
+    started = time.monotonic()
+    page = visit(everything.path)
+    page.locator("#views .caption").first.wait_for()
+    opened_s = time.monotonic() - started
+    searched_ms = page.evaluate(
+        """() => {
+            const query = document.getElementById("query");
+            const started = performance.now();
+            query.value = "category 7 number 42";
+            query.dispatchEvent(new Event("input"));
+            document.body.offsetHeight;
+            return performance.now() - started;
+        }"""
+    )
+    found = page.locator("#found").inner_text()
     print(f"\nopened in {opened_s:.2f} s, searched in {searched_ms:.0f} ms ({os.cpu_count()} cores): {found}")
     matching = sum("7" in f"{n} {n % 150} {n % 77}" for n in range(1000))
     assert found.startswith("1–24 of ")

@@ -1,12 +1,8 @@
 """The report as a person uses it, in headless Chromium: search, turn, read, by hand and by keyboard."""
 
 import re
-import runpy
-import shutil
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +11,7 @@ from mvcap.config import Config
 from mvcap.records import Rejected
 from pipelines.reporting import report_dataset
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium"),
-]
+pytestmark = pytest.mark.browser
 
 DESKTOP, PHONE, NARROWEST = (1280, 900), (390, 844), (320, 700)
 ATTACK = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
@@ -27,15 +19,10 @@ BREAKOUT = "</script><script>window.hacked = 3</script>\"'><svg onload='window.h
 
 
 @pytest.fixture(scope="session")
-def doubles() -> SimpleNamespace:
-    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "page_dataset.py")))
-
-
-@pytest.fixture(scope="session")
-def page_file(doubles: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page_file(page_dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of 9 objects of 3 categories, 12 views each; some views have defects, one object failed."""
     things = [
-        doubles.Thing(f"{category} {number}", category, source="sh3f" if number else "folder")
+        page_dataset.Thing(f"{category} {number}", category, source="sh3f" if number else "folder")
         for category in ("chair", "cup", "lamp")
         for number in range(3)
     ]
@@ -47,56 +34,23 @@ def page_file(doubles: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     log = "Blender 4.5.15\nSegmentation fault"
     failed = [Rejected("folder-gone-1", "render", "crash", "the child died", signal="SIGSEGV", log_tail=log)]
     root = tmp_path_factory.mktemp("page") / "my dataset"
-    doubles.write(root, things, changes=changes, failed=failed)
+    page_dataset.write(root, things, changes=changes, failed=failed)
     return report_dataset(Config(name="furniture"), root, None, sample=1000, seed=0).path
 
 
 @pytest.fixture(scope="session")
-def hostile_file(doubles: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hostile_file(page_dataset: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a dataset whose every text tries to get out of it."""
-    thing = doubles.Thing(
+    thing = page_dataset.Thing(
         ATTACK, BREAKOUT, license=BREAKOUT, creator=ATTACK, url="javascript:window.hacked=5", caption=ATTACK
     )
-    other = doubles.Thing("b", "cup", url="data:text/html,<script>window.hacked=6</script>", caption=BREAKOUT)
+    other = page_dataset.Thing(
+        "b", "cup", url="data:text/html,<script>window.hacked=6</script>", caption=BREAKOUT
+    )
     failed = [Rejected(BREAKOUT, "render", "error", ATTACK, log_tail=BREAKOUT)]
     root = tmp_path_factory.mktemp("hostile") / "it's <b>here</b>"
-    doubles.write(root, [thing, other], failed=failed)
+    page_dataset.write(root, [thing, other], failed=failed)
     return report_dataset(Config(name=BREAKOUT), root, None, sample=1000, seed=0).path
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Any]:
-    """Open a page file; at the end nothing may have gone to the console, nor been asked of the network."""
-    contexts, trouble = [], []
-
-    def visit(file: Path, size: tuple[int, int] = DESKTOP, **options: Any) -> Any:
-        width, height = size
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
-        page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
-        page.on("request", lambda request: note_request(request.url))
-        page.goto(file.as_uri())
-        return page
-
-    def note_request(address: str) -> None:
-        if not address.startswith(("file:", "blob:", "data:")):
-            trouble.append(f"request: {address}")
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert trouble == []
 
 
 def captions_of(page: Any) -> list[str]:
@@ -263,8 +217,8 @@ def test_the_sphere_marks_where_the_camera_stands_and_takes_clicks(page_file, vi
     assert page.locator("#turned-caption").inner_text() != caption
 
 
-def test_an_object_without_cameras_is_leafed_through(doubles, visit, tmp_path):
-    doubles.write(tmp_path, [doubles.Thing("photo", posed=False, source="images")], views=3)
+def test_an_object_without_cameras_is_leafed_through(page_dataset, visit, tmp_path):
+    page_dataset.write(tmp_path, [page_dataset.Thing("photo", posed=False, source="images")], views=3)
     page = visit(report_dataset(Config(), tmp_path, None, sample=10, seed=0).path)
     assert page.locator("#sphere-figure").is_hidden()
     page.locator("#stage").focus()

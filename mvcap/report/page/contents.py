@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from mvcap.dataset import Dataset, DatasetObject
-from mvcap.report.page.choosing import choose
+from mvcap.report.page.choosing import Choice
 from mvcap.report.page.counts import Counts
 from mvcap.report.page.sprites import Sheets, SpriteSheets
 from mvcap.report.page.worst import Fault, Worst, caption_fault, render_fault
@@ -37,6 +38,8 @@ class Shown:
     """Place in the sheets of small pictures."""
     frame: int | None = None
     """Place in the sheets of the turntables."""
+    digest: str | None = None
+    """Of the stored picture; None for one that is not drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,12 @@ class Contents:
     frames: Sheets
 
 
-def collect(dataset: Dataset, *, views: int, seed: int) -> Contents:
-    """Read all rows for the counts, and the pictures of what is shown.
-
-    Args:
-        views: how many the browser lists.
-        seed: another one draws other objects.
+def collect(dataset: Dataset, choice: Choice) -> Contents:
+    """Read all rows for the counts, and the pictures of what was chosen and of the worst.
 
     Raises:
         CorruptDatasetError: a file cannot be read.
     """
-    choice = choose(dataset.objects, views=views, seed=seed)
     counts, captions, renders = Counts(), Worst(caption_fault), Worst(render_fault)
     listed: dict[Key, Row] = {}
     pictured: set[Key] = set()
@@ -83,20 +81,22 @@ def collect(dataset: Dataset, *, views: int, seed: int) -> Contents:
     worst = _keyed(row for part in (captions, renders) for _, row in part)
     framed = {key: row for views_of_one in turned.values() for key, row in views_of_one.items()}
     shown = listed | framed | worst
-    thumbnails, frames = _draw(dataset, pictured | worst.keys(), framed.keys())
+    drawn = _draw(dataset, pictured | worst.keys(), framed.keys())
+    thumbnails, frames = drawn.places
     uids = {uid for uid, _ in shown}
     return Contents(
         objects={item.uid: item for item in dataset.objects if item.uid in uids},
         views={
-            key: Shown(row, thumbnails.places.get(key), frames.places.get(key)) for key, row in shown.items()
+            key: Shown(row, thumbnails.get(key), frames.get(key), drawn.digests.get(key))
+            for key, row in shown.items()
         },
         listed=choice.mixed(listed),
         turned={uid: list(views_of_one) for uid, views_of_one in turned.items()},
         worst_captions=[(fault, _key(row)) for fault, row in captions],
         worst_renders=[(fault, _key(row)) for fault, row in renders],
         counts=counts,
-        thumbnails=thumbnails.sheets,
-        frames=frames.sheets,
+        thumbnails=drawn.sheets[0],
+        frames=drawn.sheets[1],
     )
 
 
@@ -110,20 +110,23 @@ def _key(row: Row) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Small pictures, and where each view's is."""
+    """Thumbnails and frames of turntables, and where each view's are."""
 
-    places: Mapping[Key, int]
-    sheets: Sheets
+    places: tuple[Mapping[Key, int], Mapping[Key, int]]
+    sheets: tuple[Sheets, Sheets]
+    digests: Mapping[Key, str]
 
 
-def _draw(dataset: Dataset, pictured: Set[Key], framed: Set[Key]) -> tuple[Drawn, Drawn]:
+def _draw(dataset: Dataset, pictured: Set[Key], framed: Set[Key]) -> Drawn:
     """Read the pictures of the chosen views, an object at a time, and draw them into their sheets."""
     thumbnails = SpriteSheets(side_px=THUMBNAIL_PX, cell_bytes=THUMBNAIL_BYTES)
     frames = SpriteSheets(side_px=TURNED_PX, cell_bytes=TURNED_BYTES)
     places: tuple[dict[Key, int], dict[Key, int]] = ({}, {})
+    digests: dict[Key, str] = {}
     for _, rows in dataset.only({uid for uid, _ in (*pictured, *framed)}).by_object(PICTURE_COLUMNS):
         for row in rows:
             for wanted, sheets, place in zip((pictured, framed), (thumbnails, frames), places, strict=True):
                 if (key := _key(row)) in wanted:
                     place[key] = sheets.add(row["image"]["bytes"])
-    return Drawn(places[0], thumbnails.finish()), Drawn(places[1], frames.finish())
+                    digests[key] = sha256(row["image"]["bytes"]).hexdigest()
+    return Drawn(places, (thumbnails.finish(), frames.finish()), digests)

@@ -18,7 +18,7 @@ MOST_FAILURES: Final = 500
 """With their logs; `failures.parquet` has the others too."""
 SCRIPTS: Final = (
     *("elements.js", "theme.js", "data.js", "sprites.js", "details.js"),
-    *("browser.js", "sphere.js", "turntable.js", "index.js"),
+    *("pages.js", "browser.js", "sphere.js", "turntable.js", "index.js"),
 )
 
 

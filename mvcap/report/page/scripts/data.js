@@ -1,15 +1,16 @@
 // What Python wrote: columns of the shown views, the objects they belong to, and sheets of pictures.
 
 const DATA = JSON.parse(find("data").textContent);
-DATA.objects.forEach((object, place) => (object.place = place));
-const text = (number) => (number === null ? null : DATA.texts[number]);
-const texts = (numbers) => (numbers || []).map(text);
 
-function viewAt(number) {
-  const columns = DATA.views;
+function viewAt(number, data = DATA) {
+  const columns = data.views;
+  const text = (place) => (place === null ? null : data.texts[place]);
+  const texts = (places) => (places || []).map(text);
   return {
     number,
-    object: DATA.objects[columns.object[number]],
+    data,
+    object: data.objects[columns.object[number]],
+    place: columns.object[number],
     index: columns.index[number],
     caption: text(columns.caption[number]),
     prompt: text(columns.prompt[number]),

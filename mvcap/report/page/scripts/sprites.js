@@ -27,8 +27,8 @@ function paint(element, sheets, place) {
 function paintView(element, view, { large = false } = {}) {
   element.classList.remove("none");
   element.textContent = "";
-  if (view.frame !== null && (large || view.thumbnail === null)) paint(element, DATA.frames, view.frame);
-  else if (view.thumbnail !== null) paint(element, DATA.thumbnails, view.thumbnail);
+  if (view.frame !== null && (large || view.thumbnail === null)) paint(element, view.data.frames, view.frame);
+  else if (view.thumbnail !== null) paint(element, view.data.thumbnails, view.thumbnail);
   else {
     element.style.backgroundImage = "none";
     element.classList.add("none");
@@ -37,5 +37,8 @@ function paintView(element, view, { large = false } = {}) {
 }
 
 function paintWritten() {
-  for (const element of document.querySelectorAll("[data-view]")) paintView(element, viewAt(Number(element.dataset.view)));
+  for (const element of document.querySelectorAll("[data-view]")) {
+    const data = element.dataset.of ? DATA[element.dataset.of] : DATA;
+    paintView(element, viewAt(Number(element.dataset.view), data));
+  }
 }

@@ -38,7 +38,7 @@ function above(views, current, step) {
 function startTurntable(details) {
   const choices = DATA.turntables.map((turntable) => ({
     object: DATA.objects[turntable.object],
-    views: turntable.views.map(viewAt),
+    views: turntable.views.map((number) => viewAt(number)),
   }));
   const [select, stage, spin] = [find("turned"), find("stage"), find("spin")];
   let views = [];

@@ -1,0 +1,61 @@
+"""Which views of two datasets are shown side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mvcap.dataset import Dataset
+from mvcap.report.page.choosing import Choice, choose
+from mvcap.report.page.contents import Contents, Key, collect
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Two datasets and the views of them that belong together."""
+
+    first: Contents
+    second: Contents
+    keys: Sequence[tuple[Key, Key]]
+    same_views: bool
+    """Whether a pair is one view in both, or just two views of one category."""
+    shared: int
+    """Objects that are in both."""
+
+
+def collect_pairs(first: Dataset, second: Dataset, *, views: int, seed: int) -> Pairs:
+    """Choose views that both datasets have; where they share no object, views of the same categories.
+
+    Args:
+        views: how many pairs there are at most.
+        seed: another one draws others.
+
+    Raises:
+        CorruptDatasetError: a file cannot be read.
+    """
+    uids = {item.uid for item in second.objects}
+    shared = [item for item in first.objects if item.uid in uids]
+    if shared:
+        choice = _without_turntables(choose(shared, views=views, seed=seed))
+        contents = collect(first, choice), collect(second, choice)
+        there = set(contents[1].listed)
+        keys = [(key, key) for key in contents[0].listed if key in there]
+    else:
+        choices = [
+            _without_turntables(choose(one.objects, views=views, seed=seed)) for one in (first, second)
+        ]
+        contents = collect(first, choices[0]), collect(second, choices[1])
+        keys = _by_category(*contents)
+    return Pairs(*contents, keys, bool(shared), len(shared))
+
+
+def _without_turntables(choice: Choice) -> Choice:
+    return Choice(choice.listed, choice.pictured, {}, choice.seed)
+
+
+def _by_category(first: Contents, second: Contents) -> list[tuple[Key, Key]]:
+    """Pair the n-th listed view of a category with the other's n-th of the same, in the first's order."""
+    waiting: dict[str, list[Key]] = {}
+    for key in reversed(second.listed):
+        waiting.setdefault(second.views[key].row["category"], []).append(key)
+    return [
+        (key, same.pop()) for key in first.listed if (same := waiting.get(first.views[key].row["category"]))
+    ]
