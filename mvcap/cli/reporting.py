@@ -15,7 +15,7 @@ from mvcap.errors import UsageError
 def report(
     places: Annotated[
         list[Any],
-        typer.Argument(metavar="DIR...", parser=place_of, help="The dataset; two with --compare."),
+        typer.Argument(metavar="DIR", parser=place_of, help="The dataset; two with --compare."),
     ],
     compare: Annotated[bool, typer.Option("--compare", help="Show two datasets side by side.")] = False,
     out: Annotated[
