@@ -25,7 +25,7 @@ EXTRAS = {
         "peft": "train",
         "tensorboard": "train",
     },
-    **{"openai": "openai", "pycolmap": "mvimgnet"},
+    **{"openai": "openai", "pycolmap": "mvimgnet", "lance": "lance"},
 }
 """Which `pip install 'mvcap[...]'` brings a module that a plugin may miss."""
 

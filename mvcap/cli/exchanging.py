@@ -13,9 +13,7 @@ from mvcap.cli.options import Dataset, Settings, path_of, say
 def export(
     dataset: Dataset,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", parser=path_of, help="A new folder.")],
-    format_name: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="The layout: mvcap-json or webdataset.")
-    ],
+    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="The layout: see above.")],
     split: Annotated[
         str | None, typer.Option("--split", metavar="NAME", help="Only the objects of this split.")
     ] = None,
@@ -34,6 +32,10 @@ def export(
     settings: Settings = None,
 ) -> None:
     """Write a dataset in another layout, with `objects.parquet` beside it, which names every creator.
+
+    - `folder`: a folder for each split and category, for torchvision and `datasets`
+
+    - `lance`: a Lance table with every column
 
     - `mvcap-json`: as MVCap was published, `metadata.json` and `views/UID/NNN.png`; up to 100 views each
 

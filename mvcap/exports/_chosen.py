@@ -196,3 +196,8 @@ def _license(row: Row) -> str:
 def picture_suffix(stored: bytes) -> str:
     """Tell a stored picture's kind by its first bytes: `png` or `jpg`."""
     return "png" if stored.startswith(PNG) else "jpg"
+
+
+def plain_columns(row: Row) -> Row:
+    """Return what a row says besides its pictures."""
+    return {name: value for name, value in row.items() if name not in PICTURES}

@@ -22,7 +22,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mvcap.exports._chosen import EXTRAS, PICTURES, ChosenViews, Row, picture_suffix
+from mvcap.exports._chosen import EXTRAS, ChosenViews, Row, picture_suffix, plain_columns
 from mvcap.exports._names import line
 from mvcap.plugins import missing_extra
 
@@ -109,11 +109,10 @@ class _Tars:
 
 
 def _members(row: Row, classes: Mapping[str, int]) -> dict[str, bytes]:
-    plain = {name: value for name, value in row.items() if name not in PICTURES}
     members = {
         picture_suffix(row["image"]["bytes"]): row["image"]["bytes"],
         "cls": str(classes[row["category"]]).encode(),
-        "json": json.dumps(plain, ensure_ascii=False).encode(),
+        "json": json.dumps(plain_columns(row), ensure_ascii=False).encode(),
     }
     if row["caption"] is not None:
         members["txt"] = row["caption"].encode()
