@@ -16,9 +16,11 @@ import pyarrow as pa
 
 from mvcap import fault_points, files, schema
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
+from mvcap.deep_checks import describe_flaws, flaws_of_rows, unaccounted
 from mvcap.errors import CorruptDatasetError, OutputError
 from mvcap.places import Place
 from mvcap.plan import Plan, Shard
+from mvcap.records import SelectedObject
 from mvcap.storage import Store
 from mvcap.tables import open_table
 
@@ -37,11 +39,12 @@ class Problem:
     stage: StageName | None = None
 
 
-def verify_dataset(root: Place, *, mark: bool = True) -> list[Problem]:
+def verify_dataset(root: Place, *, mark: bool = True, deep: bool = False) -> list[Problem]:
     """Find everything that is wrong with a dataset's files.
 
     Args:
         mark: set broken shards aside, so that the next run makes them anew.
+        deep: look at the rows too: decode each picture, and compare each row with its plan and record.
 
     Raises:
         OutputError: the folder holds no dataset, or `mark` is set and it cannot be written.
@@ -50,10 +53,10 @@ def verify_dataset(root: Place, *, mark: bool = True) -> list[Problem]:
     store = Store(root)
     plan = store.require_plan()
     if not mark:
-        return list(find_problems(store, plan))
+        return list(find_problems(store, plan, deep=deep))
     try:
         with store.lock() as hold:
-            problems = list(find_problems(store, plan))
+            problems = list(find_problems(store, plan, deep=deep))
             for problem in problems:
                 if problem.shard and problem.stage:
                     hold.announce()
@@ -63,16 +66,19 @@ def verify_dataset(root: Place, *, mark: bool = True) -> list[Problem]:
     return problems
 
 
-def find_problems(store: Store, plan: Plan) -> Iterator[Problem]:
+def find_problems(store: Store, plan: Plan, *, deep: bool = False) -> Iterator[Problem]:
     """Yield the problems of our own records, of committed files and summaries, then files nobody knows."""
     yield from _damaged_records(store, plan)
+    objects = _planned_objects(store) if deep else None
     for shard in plan.shards:
         for stage in STAGES:
             commit = store.read_commit(stage, shard.index)
             if commit and commit.file and not commit.dropped:
                 store.find_commit(stage, shard)  # rolls an interrupted commit forward
-                if message := _flaw(store, shard, commit):
+                if message := _flaw(store, shard, commit, objects):
                     yield Problem(commit.file, message, shard, stage)
+    if deep:
+        yield from _lost_rows(store, plan)
     yield from _unfinished(store, plan)
     yield from _mixed_settings(store, plan)
     yield from _removed_but_there(store, plan)
@@ -144,8 +150,32 @@ def _removed_but_there(store: Store, plan: Plan) -> Iterator[Problem]:
                 yield Problem(commit.file, f"{what}: {sorted(left)[:3]}")
 
 
-def _flaw(store: Store, shard: Shard, commit: Commit) -> str | None:
-    """Say what is wrong with a committed file, cheapest checks first."""
+def _planned_objects(store: Store) -> dict[str, SelectedObject]:
+    try:
+        return {item.uid: item for item in store.read_objects()}
+    except CorruptDatasetError:
+        return {}  # told among the damaged records
+
+
+def _lost_rows(store: Store, plan: Plan) -> Iterator[Problem]:
+    """Find objects and views that are neither there nor rejected; their shards are made anew."""
+    try:
+        removed = store.read_removals().keys()
+    except CorruptDatasetError:
+        return  # told among the damaged records
+    for shard in plan.shards:
+        render, data = (store.read_commit(stage, shard.index) for stage in STAGES)
+        if message := describe_flaws(unaccounted(shard, render, data, removed)):
+            for commit in (render, data):
+                if commit and not commit.dropped:
+                    path = store.commit_path(commit.stage, shard.index)
+                    yield Problem(store.name_of(path), message, shard, commit.stage)
+
+
+def _flaw(
+    store: Store, shard: Shard, commit: Commit, objects: dict[str, SelectedObject] | None
+) -> str | None:
+    """Say what is wrong with a committed file, cheapest checks first; with `objects`, deep ones too."""
     path = store.root / (commit.file or "")
     if (found := files.facts(path)) is None:
         return "is missing"
@@ -154,7 +184,10 @@ def _flaw(store: Store, shard: Shard, commit: Commit) -> str | None:
     if files.sha256_of(path) != commit.sha256:
         return "has another content than its commit's checksum"
     try:
-        return _flaw_of_rows(path, shard, commit)
+        flaw = _flaw_of_rows(path, shard, commit)
+        if flaw or objects is None:
+            return flaw
+        return describe_flaws(flaws_of_rows(store.read_rows(commit), shard, commit, objects))
     except (OSError, pa.ArrowException, CorruptDatasetError) as error:
         return f"cannot be read: {error}"
 

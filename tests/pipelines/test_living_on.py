@@ -1,0 +1,101 @@
+"""A dataset lives on: it is mended and grows, and what was whole keeps every byte."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from mvcap.cli.app import app
+from mvcap.verify import verify_dataset
+from pipelines.build_all import Request, build
+from pipelines.runners.local import LocalRunner
+
+NAMES = ("chairs/a", "chairs/b", "cups/c", "cups/d", "lamps/e", "lamps/f")
+OF_THE_WHOLE = {
+    *("README.md", "objects.parquet", "report/index.html", "report/samples.png"),
+    *("_mvcap/plan.json", "_mvcap/objects.parquet", "_mvcap/finished.json"),
+}
+"""What tells of all shards, and so changes when one is added."""
+
+
+def run(config, out):
+    return build(config, Request(out), LocalRunner(drop_views=True), lambda _: None)
+
+
+def checksums(out: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in out.rglob("*")
+        if path.is_file() and "logs" not in path.parts
+    }
+
+
+def data_files(out: Path) -> list[Path]:
+    return sorted((out / "data").glob("*.parquet"))
+
+
+def rows(path: Path):
+    return pq.read_table(path).to_pylist()
+
+
+@pytest.fixture
+def built(models, fake_config, tmp_path):
+    config, out = fake_config(models(*NAMES)), tmp_path / "out"
+    run(config, out)
+    return config, out
+
+
+def test_a_flipped_byte_and_a_cut_shard_are_made_anew_and_the_others_keep_their_checksums(built):
+    config, out = built
+    flipped, cut, whole = data_files(out)
+    before, contents = checksums(out), {path: rows(path) for path in (flipped, cut)}
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 8
+    flipped.write_bytes(content)
+    size = cut.stat().st_size
+    cut.write_bytes(cut.read_bytes()[: size // 2])
+    command = CliRunner().invoke(app, ["verify", str(out), "--deep"])
+    assert command.exit_code == 1
+    assert f"{flipped.relative_to(out)}: has another content than its commit's checksum" in command.stdout
+    assert f"{cut.relative_to(out)}: has {size // 2} bytes; its commit says {size}" in command.stdout
+    assert data_files(out) == [whole]
+    assert checksums(out)[f"data/{whole.name}"] == before[f"data/{whole.name}"]
+    assert not run(config, out).failures
+    after = checksums(out)
+    assert {path: rows(path) for path in (flipped, cut)} == contents
+    for part in (
+        f"data/{whole.name}",
+        "_mvcap/commits/render/00002.json",
+        "_mvcap/commits/caption/00002.json",
+    ):
+        assert after[part] == before[part]
+    assert verify_dataset(out, deep=True) == []
+
+
+def test_more_objects_append_shards_and_every_old_file_keeps_its_checksum(built, models, fake_config):
+    _, out = built
+    before = checksums(out)
+    outcome = run(fake_config(models("vases/g", "vases/h", "vases/i")), out)
+    assert (outcome.objects, outcome.views, outcome.complete) == (9, 27, True)
+    after = checksums(out)
+    assert {name for name in before if after.get(name) != before[name]} == OF_THE_WHOLE
+    assert [path.name for path in data_files(out)] == [
+        *(f"train-{index:05d}-of-00003.parquet" for index in range(3)),
+        *(f"train-{index:05d}-of-00005.parquet" for index in (3, 4)),
+    ]
+    assert verify_dataset(out, deep=True) == []
+
+
+def test_growing_twice_equals_growing_at_once_but_for_the_shards(built, models, fake_config, tmp_path):
+    _, out = built
+    for name in ("vases/g", "vases/h"):
+        run(fake_config(models(name)), out)
+    run(fake_config(models()), tmp_path / "at once")
+
+    def by_key(folder: Path):
+        return {(row["uid"], row["view_index"]): row for path in data_files(folder) for row in rows(path)}
+
+    assert by_key(out) == by_key(tmp_path / "at once")
+    assert verify_dataset(out, deep=True) == []
