@@ -53,7 +53,7 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Commands that cost no start-up."""
     double = runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "forked_drivers.py"))
     modules = (*double["MODULES"], "s3fs", "aiobotocore.session", "botocore.handlers")
-    with double["start"](tmp_path_factory.mktemp("forked") / "log", modules) as run:
+    with double["start"](tmp_path_factory.mktemp("forked"), modules) as run:
         yield run
 
 
@@ -165,7 +165,7 @@ def test_of_two_drivers_one_is_refused_by_name_and_the_killed_one_is_replaced_at
         time.sleep(0.05)
     first.send_signal(signal.SIGSTOP)  # so that it is still there when the second one comes
     assert drive(*build, *slow) == 2
-    assert f"{out} is in use by process {first.pid} on " in forked.log.read_text()
+    assert f"{out} is in use by process {first.pid} on " in forked.said
     first.send_signal(signal.SIGKILL)
     first.wait()
     begun = time.monotonic()
@@ -206,7 +206,7 @@ def test_refusals_come_at_once_in_few_lines_with_a_remedy_and_no_secret(
     build = ("build-all", "--models", undisturbed[0], *FAST, "--out")
 
     def refused(*words: str) -> None:
-        told = forked.log.read_text()
+        told = forked.said
         assert len(told.splitlines()) <= 3, told
         assert [word for word in words if word not in told] == []
         assert s3_double.SECRET_KEY not in told
@@ -227,7 +227,7 @@ def test_refusals_come_at_once_in_few_lines_with_a_remedy_and_no_secret(
     assert drive("status", out) == 2
     refused("is not a dataset of mvcap")
     assert drive("build-all", "--models", "s3://bucket/models", "--out", out, *FAST) == 2
-    assert "s3://bucket/models is a URL" in forked.log.read_text()
+    assert "s3://bucket/models is a URL" in forked.said
 
 
 @pytest.mark.ray
