@@ -15,12 +15,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 AnchorWeights: TypeAlias = Literal["paper", "official", "uniform"]
-"""How much a view counts for its object's anchor, d being the cosine distance to its nearest neighbour:
+"""How much a view counts for its object's anchor:
 
-`paper`: 1 / (d + CLOSEST). The paper weighs by nearest-neighbour distance without giving the formula; in this
-reading views in a crowd count more, so that odd ones do not move the anchor. `official`: 1 / (1 - d), as the
-published code has it: views unlike their neighbours count more. `uniform`: all the same.
+`paper`: 1 / (d + CLOSEST), d being the cosine distance to its nearest neighbour. The paper weighs by
+nearest-neighbour distance without giving the formula; in this reading views in a crowd count more, so that odd
+ones do not move the anchor. `official`: 1 / mean cosine to the NEIGHBOURS nearest, as the published code has
+it: views unlike their neighbours count more. `uniform`: all the same.
 """
+
+NEIGHBOURS: Final = 5
+"""The official code's, which wants at least as many; here an object with fewer has all of them count."""
 
 CLOSEST: Final = 0.01
 """Ours: without it two equal pictures would outweigh all others."""
@@ -28,8 +32,8 @@ LEAST_SIMILARITY: Final = 1e-6
 """Ours: the official weights divide by a similarity, which may be zero."""
 DECIMALS: Final = 6
 """Distances are compared after rounding, because the last bits of a product depend on its shape."""
-LARGEST_PRODUCT: Final = 2**24
-"""Elements of a product of views with views that is held at once: 64 MB in float32."""
+LARGEST_BLOCK: Final = 2**20
+"""Elements of views, or of their products, that are worked on at once: 4 MB in float32 stay in a CPU's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,13 @@ def maximise(
         eligible: (V,) bool, the views that anchors are made of; all where None. An object without an
             eligible view has all of its views take part.
     """
-    features = F.normalize(features.float() if features.itemsize < 4 else features, dim=1)  # (V, D)
-    anchors = features.new_zeros(len(counts), features.shape[1])  # (O, D)
-    distances = features.new_zeros(len(features))  # (V,)
+    width = features.shape[1]
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    anchors = features.new_zeros(len(counts), width, dtype=dtype)  # (O, D)
+    distances = features.new_zeros(len(features), dtype=dtype)  # (V,)
     outliers = torch.zeros(len(features), dtype=torch.bool, device=features.device)  # (V,)
-    for objects, rows in _equal_counts(counts.to(features.device)):
-        views = features[rows]  # (O, N, D)
+    for objects, rows in _equal_counts(counts.to(features.device), width):
+        views = F.normalize(features[rows].to(dtype), dim=2)  # (O, N, D)
         weight = _weights(views, weights, None if eligible is None else eligible[rows])  # (O, N)
         anchor = F.normalize((weight.unsqueeze(1) @ views).squeeze(1), dim=1)  # (O, D)
         distance = 1 - (views @ anchor.unsqueeze(2)).squeeze(2)  # (O, N)
@@ -80,7 +85,7 @@ def maximise(
     return Maximisation(anchors, outliers, distances)
 
 
-def _equal_counts(counts: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _equal_counts(counts: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield objects (O,) that have the same number of views, with the rows (O, N) of these.
 
     No padding: each chunk is a dense block, and what it holds depends on no other object.
@@ -91,7 +96,7 @@ def _equal_counts(counts: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
             continue
         within = torch.arange(count, device=counts.device)  # (N,)
         members = (counts == count).nonzero().squeeze(1)
-        for chunk in members.split(max(1, LARGEST_PRODUCT // count**2)):
+        for chunk in members.split(max(1, LARGEST_BLOCK // (count * max(count, width)))):
             yield chunk, first[chunk, None] + within
 
 
@@ -102,20 +107,24 @@ def _weights(views: Tensor, kind: AnchorWeights, eligible: Tensor | None) -> Ten
     eligible = eligible | ~eligible.any(dim=1, keepdim=True)  # (O, N)
     if kind == "uniform":
         return eligible.to(views.dtype)
-    nearest = _nearest_similarity(views, eligible)  # (O, N)
-    weight = 1 / (1 - nearest + CLOSEST) if kind == "paper" else 1 / nearest.clamp(min=LEAST_SIMILARITY)
+    if kind == "paper":
+        weight = 1 / (1 - _near_similarity(views, eligible, 1) + CLOSEST)
+    else:
+        weight = 1 / _near_similarity(views, eligible, NEIGHBOURS).clamp(min=LEAST_SIMILARITY)
     return torch.where(eligible, weight, 0.0)
 
 
-def _nearest_similarity(views: Tensor, eligible: Tensor) -> Tensor:
-    """Return (O, N): each view's cosine to the nearest other eligible view of its object; 1 without one."""
+def _near_similarity(views: Tensor, eligible: Tensor, neighbours: int) -> Tensor:
+    """Return (O, N): each view's mean cosine to its nearest eligible others, or 1 where it has none."""
     count = views.shape[1]
     parts = []
-    for start in range(0, count, max(1, LARGEST_PRODUCT // count)):
-        block = views[:, start : start + max(1, LARGEST_PRODUCT // count)]  # (O, b, D)
+    for start in range(0, count, max(1, LARGEST_BLOCK // count)):
+        block = views[:, start : start + max(1, LARGEST_BLOCK // count)]  # (O, b, D)
         similarity = block @ views.transpose(1, 2)  # (O, b, N)
         similarity.masked_fill_(~eligible.unsqueeze(1), -torch.inf)
         similarity.diagonal(start, 1, 2).fill_(-torch.inf)
-        parts.append(similarity.amax(dim=2))
-    nearest = torch.cat(parts, dim=1)
-    return torch.where(nearest.isinf(), 1.0, nearest).clamp(-1, 1)
+        parts.append(similarity.topk(min(neighbours, count), dim=2).values)
+    near = torch.cat(parts, dim=1)  # (O, N, n)
+    found = near.isfinite()
+    mean = torch.where(found, near, 0.0).sum(dim=2) / found.sum(dim=2)  # NaN where nothing is found
+    return mean.nan_to_num(1.0).clamp(-1, 1)

@@ -53,7 +53,7 @@ def make_batches(
     Raises:
         UsageError: processes cannot share a batch evenly, or there are fewer views than a batch has.
     """
-    augmentation = Augmentation(config.data.smallest_crop, config.data.rotation_deg)
+    augmentation = Augmentation(config.data.smallest_crop, config.data.rotation_deg, config.data.shift)
     sampler = ObjectSampler(
         data.views.table.object_index,
         batch=config.data.batch,

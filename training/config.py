@@ -59,6 +59,8 @@ class DataConfig(Section):
     """Share of the picture that a random crop keeps at least; 1 leaves pictures whole."""
     rotation_deg: float = Field(0.0, ge=0, le=180)
     """Random turns to either side."""
+    shift: float = Field(0.0, ge=0, lt=1)
+    """Random shifts, as a share of the picture's size."""
     small_copies_px: Annotated[int | None, OPERATIONAL] = Field(None, ge=32)
     """Make JPEG copies of this size first, and read those: several times as fast. A crop of them is a little
     less sharp."""

@@ -50,3 +50,12 @@ def test_a_turn_goes_to_either_side_and_leaves_black_corners(picture):
     white = Image.new("RGB", (64, 64), "white")
     corners = [augmented(white, seed, rotation_deg=45.0)[:, 0, 0].max() for seed in range(10)]
     assert min(corners) == 0
+
+
+def test_a_shift_goes_to_every_side_and_no_farther(picture):
+    white = Image.new("RGB", (64, 64), "white")
+    edges = {"left": (0, slice(None), 0), "right": (0, slice(None), -1), "top": (0, 0), "bottom": (0, -1)}
+    shifted = [augmented(white, seed, shift=0.25) for seed in range(20)]
+    for edge, place in edges.items():
+        assert min(pixels[place].max() for pixels in shifted) == 0, edge
+    assert all(pixels[:, 6:-6, 6:-6].min() == 255 for pixels in shifted), "a quarter of 16 px is 4"

@@ -57,6 +57,7 @@ def test_the_official_code_departs_where_its_recipe_says_so():
         "tune.temperature",
         "viformer.blend",
         "data.rotation_deg",
+        "data.shift",
         "data.smallest_crop",
         "anchors.weights",
         "anchors.augmented",

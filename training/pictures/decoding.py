@@ -39,14 +39,17 @@ class Augmentation:
     """Share of the area that a random crop keeps at least, in (0, 1]; aspect ratios stay in 3/4 to 4/3."""
     rotation_deg: float = 0.0
     """Turned by up to so much to either side, corners black; the official code's is 90."""
+    shift: float = 0.0
+    """Moved by up to this share of its size, what comes in black; the official code's is 0.1."""
 
     def apply(
         self, image: Image.Image, size: int, interpolation: int, rng: np.random.Generator
     ) -> Image.Image:
         """Return a random `size` x `size` version of a picture."""
-        if self.rotation_deg:
+        if self.rotation_deg or self.shift:
             turn = rng.uniform(-self.rotation_deg, self.rotation_deg)
-            image = image.rotate(turn, Image.Resampling.BILINEAR)
+            x, y = (round(rng.uniform(-self.shift, self.shift) * side) for side in image.size)
+            image = image.rotate(turn, Image.Resampling.BILINEAR, translate=(x, y))
         box = _random_box(image.size, self.smallest_crop, rng)
         return image.resize((size, size), Image.Resampling(interpolation), box=box)
 
