@@ -18,9 +18,9 @@ AnchorWeights: TypeAlias = Literal["paper", "official", "uniform"]
 """How much a view counts for its object's anchor:
 
 `paper`: 1 / (d + CLOSEST), d being the cosine distance to its nearest neighbour. The paper weighs by
-nearest-neighbour distance without giving the formula; in this reading views in a crowd count more, so that odd
-ones do not move the anchor. `official`: 1 / mean cosine to the NEIGHBOURS nearest, as the published code has
-it: views unlike their neighbours count more. `uniform`: all the same.
+nearest-neighbour distance without giving the formula; in this reading views in a crowd count more, so that
+odd ones do not move the anchor. `official`: 1 / mean cosine to the NEIGHBOURS nearest, as the published code
+has it: views unlike their neighbours count more. `uniform`: all the same.
 """
 
 NEIGHBOURS: Final = 5
@@ -33,7 +33,7 @@ LEAST_SIMILARITY: Final = 1e-6
 DECIMALS: Final = 6
 """Distances are compared after rounding, because the last bits of a product depend on its shape."""
 LARGEST_BLOCK: Final = 2**20
-"""Elements of views, or of their products, that are worked on at once: 4 MB in float32 stay in a CPU's cache."""
+"""Elements of views, or of their products, worked on at once: 4 MB in float32 stay in a CPU's cache."""
 
 
 @dataclass(frozen=True, slots=True)

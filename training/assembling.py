@@ -53,7 +53,8 @@ def make_batches(
     Raises:
         UsageError: processes cannot share a batch evenly, or there are fewer views than a batch has.
     """
-    augmentation = Augmentation(config.data.smallest_crop, config.data.rotation_deg, config.data.shift)
+    wanted = config.data
+    augmentation = Augmentation(wanted.smallest_crop, wanted.rotation_deg, wanted.shift, wanted.crop)
     sampler = ObjectSampler(
         data.views.table.object_index,
         batch=config.data.batch,

@@ -48,23 +48,24 @@ class FakeViews:
     busy_s = None
     made_by: ClassVar[dict[str, str]] = {"name": "fake"}
 
-    def __init__(self, views: int) -> None:
-        self._views = views
-        noise = np.random.default_rng(0).integers(0, 255, (PX // 4, PX // 4, 3), np.uint8)
-        Image.fromarray(noise).resize((PX, PX)).save(file := BytesIO(), "JPEG", quality=95)
+    def __init__(self, views: int, px: int) -> None:
+        self._views, self._px = views, px
+        noise = np.random.default_rng(0).integers(0, 255, (px // 4, px // 4, 3), np.uint8)
+        Image.fromarray(noise).resize((px, px)).save(file := BytesIO(), "JPEG", quality=95)
         self._picture = file.getvalue()
 
     def __call__(self, records: Iterable[SelectedObject]) -> Iterator[View]:
         for item in records:
             for index in range(self._views):
+                size = {"width": self._px, "height": self._px}
                 yield View(
-                    item, index, self._picture, "#ffffff", PX, PX, camera=None, foreground_fraction=None
+                    item, index, self._picture, "#ffffff", **size, camera=None, foreground_fraction=None
                 )
 
 
 @contextmanager
-def fake_views(views: int) -> Iterator[FakeViews]:
-    yield FakeViews(views)
+def fake_views(views: int, px: int = PX) -> Iterator[FakeViews]:
+    yield FakeViews(views, px)
 
 
 class Peak:

@@ -59,3 +59,19 @@ def test_a_shift_goes_to_every_side_and_no_farther(picture):
     for edge, place in edges.items():
         assert min(pixels[place].max() for pixels in shifted) == 0, edge
     assert all(pixels[:, 6:-6, 6:-6].min() == 255 for pixels in shifted), "a quarter of 16 px is 4"
+
+
+def test_a_window_is_a_part_of_the_picture_as_it_is():
+    noise = np.random.default_rng(0).integers(0, 256, (18, 24, 3), dtype=np.uint8)  # 18 is 8/7 of 16
+    places = np.lib.stride_tricks.sliding_window_view(noise, (16, 16), (0, 1))  # (3, 9, 3, 16, 16)
+    found = set()
+    for seed in range(60):
+        window = augmented(Image.fromarray(noise), seed, crop="window")
+        (place,) = np.argwhere((places == window).all(axis=(2, 3, 4)))
+        found.add(tuple(place))
+    assert len(found) > 20, "of 27 places"
+
+
+def test_a_window_in_a_larger_picture_shows_most_of_it(picture):
+    pixels = augmented(picture, crop="window").astype(float)
+    assert pixels[0, 8, -1] - pixels[0, 8, 0] > 0.8 * 252

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,16 +32,26 @@ def decode(picture: EncodedPicture, key: str) -> Image.Image:
         raise CorruptDatasetError(f"the picture {key} does not decode: {error}") from error
 
 
+Crop: TypeAlias = Literal["resized", "window"]
+"""`resized`: a random part, brought to size. `window`: the picture with its shorter side at `WINDOWED` times
+the size, and a window of the size anywhere in it; copies that have this side already are not resampled."""
+
+WINDOWED: Final = 8 / 7
+"""256 pixels for 224."""
+
+
 @dataclass(frozen=True, slots=True)
 class Augmentation:
     """Random changes of training pictures; none where everything stays at its first value."""
 
     smallest_crop: float = 1.0
-    """Share of the area that a random crop keeps at least, in (0, 1]; aspect ratios stay in 3/4 to 4/3."""
+    """Share of the area that a random crop keeps at least, in (0, 1]; aspect ratios stay in 3/4 to 4/3. Of no
+    account for a window."""
     rotation_deg: float = 0.0
     """Turned by up to so much to either side, corners black; the official code's is 90."""
     shift: float = 0.0
     """Moved by up to this share of its size, what comes in black; the official code's is 0.1."""
+    crop: Crop = "resized"
 
     def apply(
         self, image: Image.Image, size: int, interpolation: int, rng: np.random.Generator
@@ -50,8 +61,21 @@ class Augmentation:
             turn = rng.uniform(-self.rotation_deg, self.rotation_deg)
             x, y = (round(rng.uniform(-self.shift, self.shift) * side) for side in image.size)
             image = image.rotate(turn, Image.Resampling.BILINEAR, translate=(x, y))
+        if self.crop == "window":
+            return _random_window(image, size, interpolation, rng)
         box = _random_box(image.size, self.smallest_crop, rng)
         return image.resize((size, size), Image.Resampling(interpolation), box=box)
+
+
+def _random_window(
+    image: Image.Image, size: int, interpolation: int, rng: np.random.Generator
+) -> Image.Image:
+    scale = round(size * WINDOWED) / min(image.size)
+    width, height = (round(side * scale) for side in image.size)
+    if scale != 1:
+        image = image.resize((width, height), Image.Resampling(interpolation))
+    left, upper = rng.integers(0, width - size + 1), rng.integers(0, height - size + 1)
+    return image.crop((left, upper, left + size, upper + size))
 
 
 def _random_box(
@@ -83,4 +107,4 @@ def to_pixels(
         image = augmentation.apply(image, preprocessing.size, interpolation, rng)
     else:
         image = preprocessing.fit(image)
-    return np.ascontiguousarray(np.asarray(image, dtype=np.uint8).transpose(2, 0, 1))
+    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)

@@ -23,6 +23,8 @@ from training.pictures.decoding import decode
 
 PART: Final = 4096
 QUALITY: Final = 90
+SUBSAMPLING: Final = "4:2:0"
+"""Of colours, as in most pictures that CLIP was trained on: decodes in two thirds of the time of 4:4:4."""
 TELL_EVERY: Final = 20
 """Parts."""
 
@@ -70,7 +72,7 @@ def make_small_copies(
         CorruptDatasetError: a picture does not decode.
         DiskFullError: the cache has no room.
     """
-    folder = files.cache_folder() / "small-copies" / f"{pictures.identity()}-{size_px}"
+    folder = files.cache_folder() / "small-copies" / f"{pictures.identity()}-{size_px}px-q{QUALITY}"
     count = -(-len(pictures.table) // PART)
     missing = [part for part in range(count) if not _offsets(folder, part).exists()]
     if missing:
@@ -106,7 +108,7 @@ def _smaller(picture: EncodedPicture, key: str, size_px: int) -> bytes:
         image = image.resize(
             (round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC
         )
-    image.save(buffer := io.BytesIO(), "JPEG", quality=QUALITY, subsampling=0)
+    image.save(buffer := io.BytesIO(), "JPEG", quality=QUALITY, subsampling=SUBSAMPLING)
     return buffer.getvalue()
 
 

@@ -27,7 +27,7 @@ def test_they_show_the_same_smaller(pictures):
         assert copy.size == (16, 16)
         original = decode(pictures.read([row])[0], "x").resize((16, 16), Image.Resampling.BICUBIC)
         difference = np.abs(np.asarray(copy, float) - np.asarray(original, float)).mean()
-        assert difference < 6
+        assert difference < 10, "16 px of bright colours, these at half the resolution"
     assert copies.read([47, 0, 47])[0] == copies.read([47])[0]
     assert copies.table is pictures.table
     assert copies.key(3) == pictures.key(3)
