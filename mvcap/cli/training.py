@@ -104,6 +104,15 @@ def eval_(
         Path | None,
         typer.Option("--names", metavar="FILE", parser=path_of, help="Class names, for other layouts."),
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            metavar="NAME_OR_FILE",
+            help="Sets in groups, with averages: ovt, the paper's, each found by --data NAME=DIR; or a YAML "
+            "file.",
+        ),
+    ] = None,
     templates: Annotated[
         Literal["openai", "plain"],
         typer.Option("--templates", help="CLIP's 80 sentences for each class, or `a photo of a ...`."),
@@ -136,6 +145,8 @@ def eval_(
 
     Example: `mvcap eval my_run --data my_dataset --data imagenet=imagenet/val`
 
+    Example: `mvcap eval my_run --suite ovt --data imagenet-1k=imagenet/val --data miro=miro`
+
     Example: `mvcap eval --config ovt --set model.options.model=ViT-L-14 --data my_dataset`
     """
     from training.evaluation.reporting import describe
@@ -143,10 +154,11 @@ def eval_(
 
     report = run_evaluation(
         Model(run, config, tuple(settings or ()), interpolate),
-        data or ["mvcap-dataset"],
+        data or ([] if suite else ["mvcap-dataset"]),
         out or (run / "eval" if run else Path("mvcap-eval")),
         split=split,
         names=names,
+        suite=suite,
         templates=templates,
         with_base=base,
         batch=batch,

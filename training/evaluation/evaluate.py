@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mvcap.categories import prompt_names
-from mvcap.errors import EmptyInputError, UsageError
+from mvcap.errors import UsageError
 from training.assembling import choose_device
 from training.batches import Pixels
 from training.distributed import World
@@ -173,7 +173,6 @@ def parse_sets(given: Sequence[str], split: str, names: Path | None) -> list[Pic
 
     Raises:
         UsageError: two have the same name.
-        EmptyInputError: none is given.
     """
     found: dict[str, Pictures] = {}
     for text in given:
@@ -185,6 +184,4 @@ def parse_sets(given: Sequence[str], split: str, names: Path | None) -> list[Pic
         if name in found:
             raise UsageError(f"two sets are named {name!r}; write NAME=FOLDER")
         found[name] = Pictures(name, path, split, names)
-    if not found:
-        raise EmptyInputError("nothing to evaluate on: give --data FOLDER")
     return list(found.values())

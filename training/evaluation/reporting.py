@@ -88,7 +88,28 @@ def describe(report: Mapping[str, Any]) -> str:
                 f"from every view, consistency {100 * views['consistency']:.1f} %, spread within objects "
                 f"{100 * views['spread']:.1f} % of all variance"
             )
+    lines += _describe_suite(report) if "suite" in report else []
     return "\n".join(lines)
+
+
+def _describe_suite(report: Mapping[str, Any]) -> list[str]:
+    """Say the averages of a suite's groups, which of their sets are missing, and its gaps."""
+    lines = []
+    for told in report["groups"]:
+        missing = f"; without {', '.join(told['missing'])}" if told["missing"] else ""
+        lines.append(
+            f"{told['name']}: {_percent(told)}, the mean of {', '.join(told['sets']) or 'nothing'}{missing}"
+        )
+    lines += [f"{told['name']}: {_percent(told)}" for told in report["gaps"]]
+    return lines
+
+
+def _percent(told: Mapping[str, Any]) -> str:
+    """Say a top-1 and, where a pretrained model was evaluated, that model's before it."""
+    if told["top1"] is None:
+        return "-"
+    before = "" if told["base_top1"] is None else f"{100 * told['base_top1']:.1f} -> "
+    return f"{before}{100 * told['top1']:.1f}"
 
 
 def _share(share: Mapping[str, float]) -> str:

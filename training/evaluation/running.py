@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvcap.errors import UsageError
+from mvcap.errors import EmptyInputError, UsageError
 from training.evaluation.evaluate import Result, evaluate, open_set, parse_sets
 from training.evaluation.reporting import collect, write_report
+from training.evaluation.suites import read_suite, summarise, with_suite
 from training.evaluation.zero_shot import Templates
 from training.finished import open_tuned
 from training.logs import showing
@@ -55,6 +56,7 @@ def run_evaluation(
     *,
     split: str,
     names: Path | None,
+    suite: str | None,
     templates: Templates,
     with_base: bool,
     batch: int,
@@ -64,10 +66,17 @@ def run_evaluation(
 ) -> dict[str, Any]:
     """Evaluate, write the results to a folder, and return them as plain values.
 
+    Args:
+        suite: the name or file of one, whose sets are added to `data`.
+
     Raises:
         MvcapError: the model or a set cannot be had.
     """
-    sets = [open_set(wanted) for wanted in parse_sets(data, split, names)]
+    wanted = parse_sets(data, split, names)
+    chosen = read_suite(suite) if suite else None
+    if not (wanted or chosen):
+        raise EmptyInputError("nothing to evaluate on: give --data FOLDER")
+    sets = [open_set(pictures) for pictures in (with_suite(chosen, wanted) if chosen else wanted)]
 
     def on_all(student: Student, what: str) -> list[Result]:
         found = []
@@ -96,6 +105,8 @@ def run_evaluation(
     results = on_all(student, "the tuned model" if model.run else "the model")
     base = on_all(model.open_base(), "the pretrained model") if model.run and with_base else []
     report = collect(results, {result.name: result for result in base}, facts)
+    if chosen:
+        report |= summarise(chosen, report["sets"])
     write_report(out, report, results)
     say(f"wrote {out}")
     return report

@@ -143,6 +143,25 @@ def test_the_command_compares_with_the_pretrained_model_and_writes_everything(
     assert "10 objects with several views" in text
 
 
+def test_a_suite_averages_the_sets_whose_places_are_told(tuned, small_dataset, tmp_path, capsys):
+    suite = {"sets": {"chairs": {"group": "odd views", "split": "train"}, "more": {"group": "odd views"}}}
+    (tmp_path / "suite.yaml").write_text(json.dumps(suite))
+    command = [
+        "eval",
+        str(tuned),
+        "--suite",
+        str(tmp_path / "suite.yaml"),
+        "--data",
+        f"chairs={small_dataset}",
+    ]
+    app([*command, "--out", str(tmp_path / "out"), "--loaders", "0", "--no-base"], standalone_mode=False)
+    (group,) = json.loads((tmp_path / "out" / "results.json").read_text())["groups"]
+    assert (group["sets"], group["missing"]) == (["chairs"], ["more"])
+    assert (
+        f"odd views: {100 * group['top1']:.1f}, the mean of chairs; without more" in capsys.readouterr().out
+    )
+
+
 def test_the_model_of_a_recipe_is_evaluated_without_a_run(small_open_clip, small_dataset, tmp_path, capsys):
     command = ["eval", "--config", "ovt", "--set", f"model.options.model={small_open_clip}", "--loaders", "0"]
     app(
@@ -171,6 +190,8 @@ def test_what_cannot_be_evaluated_is_explained(tuned, small_dataset, tmp_path):
         app(["eval", str(tmp_path), "--data", str(small_dataset)], standalone_mode=False)
     with pytest.raises(EmptyInputError, match="0 of its objects"):
         app(["eval", str(tuned), "--data", str(small_dataset), "--split", "none"], standalone_mode=False)
+    with pytest.raises(EmptyInputError, match="--data NAME=DIR"):
+        app(["eval", str(tuned), "--suite", "ovt"], standalone_mode=False)
     with pytest.raises(UsageError, match="NAME=FOLDER"):
         parse_sets(["a/val", "b/val"], "test", None)
     (tmp_path / "set" / "chair").mkdir(parents=True)
