@@ -6,14 +6,19 @@ Writing is temporary name, fsync, rename, fsync the folder.
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Final
 
 from mvcap import fault_points
 from mvcap.errors import DiskFullError
 from mvcap.places import TEMPORARY, FileFacts, temporary_name
+
+NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+"""What file systems without second names answer (exFAT, SMB), or where a file has too many."""
 
 
 def probe(folder: Path) -> None:
@@ -74,6 +79,22 @@ def move(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source.replace(target)
     sync(target.parent)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, on another file system a copy of it; neither is ever written in place.
+
+    Raises:
+        DiskFullError: the disk or quota is exhausted.
+        FileNotFoundError: there is no source.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in (*NO_LINKS, errno.EXDEV):
+            raise
+        with disk_full_explained(target):
+            shutil.copyfile(source, target)
 
 
 @contextmanager
@@ -148,7 +169,7 @@ def _link_or_create(temporary: Path, path: Path, content: bytes) -> None:
     try:
         path.hardlink_to(temporary)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+        if error.errno not in NO_LINKS:
             raise
         with path.open("xb") as file:  # exclusive; torn by a crash, it is a damaged record and proves nothing
             file.write(content)

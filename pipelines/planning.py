@@ -92,7 +92,7 @@ def plan_objects(config: Config, previous: Plan | None, listing: Listing, store:
     wanted = Plan(config.seed, config.plan.objects_per_shard, dict(config.plan.splits))
     planned = {item.uid: item for item in _planned_objects(store)}
     if previous:
-        if changed := difference(_plan_settings(previous), _plan_settings(wanted)):
+        if changed := difference(plan_settings(previous), plan_settings(wanted)):
             raise ConfigChangedError("plan", changed, ADVICE)
         _refuse_changed_objects(planned.values(), listing)
     return extend_without_leaks(previous or wanted, listing.objects, planned, config.plan, store)
@@ -107,7 +107,7 @@ def _refuse_changed_objects(planned: Iterable[SelectedObject], listing: Listing)
     changed: dict[str, dict[str, tuple[Any, Any]]] = {}
     for item in planned:
         now = listing.objects.get(item.uid)
-        if now and (fields := difference(_lasting_fields(item), _lasting_fields(now))):
+        if now and (fields := difference(lasting_fields(item), lasting_fields(now))):
             changed[item.record.source_id] = fields
     if changed:
         named = {
@@ -121,11 +121,13 @@ def _refuse_changed_objects(planned: Iterable[SelectedObject], listing: Listing)
         raise ConfigChangedError("plan", named, more + ADVICE)
 
 
-def _plan_settings(plan: Plan) -> dict[str, Any]:
+def plan_settings(plan: Plan) -> dict[str, Any]:
+    """Return what decides into which shard and split an object goes."""
     return {"seed": plan.seed, "objects_per_shard": plan.objects_per_shard, "splits": dict(plan.splits)}
 
 
-def _lasting_fields(item: SelectedObject) -> dict[str, Any]:
+def lasting_fields(item: SelectedObject) -> dict[str, Any]:
+    """Return what must stay as it is of a planned object."""
     record = {name: value for name, value in asdict(item.record).items() if name not in MOVABLE}
     return {"category": item.category, **record}
 

@@ -139,18 +139,18 @@ def _holding(store: Store, shard: Shard, removed: frozenset[str]) -> Iterator[Co
     """Yield the records of a shard that tell of removed objects; each is read when its turn comes."""
     for stage in STAGES:
         commit = store.find_commit(stage, shard) or store.read_commit(stage, shard.index)
-        if commit and not removed.isdisjoint(_told_of(commit)):
+        if commit and not removed.isdisjoint(told_of(commit)):
             yield commit
 
 
-def _told_of(commit: Commit) -> set[str]:
+def told_of(commit: Commit) -> set[str]:
     """Return every object that a record tells anything of."""
     rejected = {each.uid for each in commit.rejected}
     return {*commit.views, *commit.assets, *commit.object_seconds, *rejected, *commit.duplicates}
 
 
 def _purge_stage(store: Store, shard: Shard, commit: Commit, removed: frozenset[str]) -> Commit:
-    facts = _without(commit, removed)
+    facts = without_objects(commit, removed)
     if commit.stage == CAPTION:
         files.delete(store.sheet_path(shard))
         render = store.read_commit(RENDER, shard.index)
@@ -164,7 +164,7 @@ def _kept_rows(table: pa.Table, removed: frozenset[str]) -> pa.Table | None:
     return None if table["uid"][0].as_py() in removed else table
 
 
-def _without(commit: Commit, removed: frozenset[str]) -> dict[str, Any]:
+def without_objects(commit: Commit, removed: frozenset[str]) -> dict[str, Any]:
     """Return the fields of a record that name objects, without those."""
 
     def kept(by_uid: Mapping[str, Any]) -> dict[str, Any]:

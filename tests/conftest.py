@@ -208,7 +208,7 @@ def small_open_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fake_config() -> Callable[..., Config]:
     """Make a configuration with the fake renderer and captioner over a folder of models."""
 

@@ -1,15 +1,25 @@
-"""The commands that change a dataset that is there: `retry`, `remove`, `gc`."""
+"""The commands that change or join datasets that are there: `retry`, `remove`, `merge`, `gc`."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mvcap.cli.app import app
 from mvcap.cli.building import leave_with
 from mvcap.cli.configuring import configure, make_runner
-from mvcap.cli.options import Address, AsJson, Dataset, RunnerName, Settings, StealLock, path_of, say
+from mvcap.cli.options import (
+    Address,
+    AsJson,
+    Dataset,
+    RunnerName,
+    Settings,
+    StealLock,
+    path_of,
+    place_of,
+    say,
+)
 from mvcap.errors import UsageError
 
 
@@ -93,6 +103,29 @@ def remove(
         return
     config = configure(None, None, None, base=saved_settings(store), captions=False)
     remove_objects(config, dataset, named, reason, say, steal_lock=steal_lock)
+
+
+@app.command()
+def merge(
+    datasets: Annotated[
+        list[Any], typer.Argument(metavar="DIR...", parser=place_of, help="Finished datasets, two or more.")
+    ],
+    out: Annotated[Any, typer.Option("--out", metavar="DIR", parser=place_of, help="A new folder.")],
+    steal_lock: StealLock = False,
+) -> None:
+    """Join finished datasets of equal settings into one. Nothing is rendered, captioned or encoded again.
+
+    Shards are hard-linked, or copied to another file system, and checked against their commits. What was
+    made with other settings is refused with every setting that differs; sources may differ. An object that
+    several datasets hold is kept once where all its rows are the same, and refused where they are not. The
+    joined dataset is one like any other: it can grow, be captioned anew, and lose objects; the old ones stay
+    as they are. The same command goes on after an interruption.
+
+    Example: `mvcap merge chairs cups --out furniture`
+    """
+    from pipelines.merging import merge_datasets
+
+    leave_with(merge_datasets(datasets, out, say, steal_lock=steal_lock), out)
 
 
 @app.command()

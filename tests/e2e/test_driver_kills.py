@@ -122,6 +122,31 @@ def test_a_verify_killed_at_any_step_leaves_what_a_build_completes(
         assert_equal_datasets(out, drives.folder / "undisturbed", fault)
 
 
+MERGE_STEPS = ("plan.objects", "plan.written", "shard.written", "shard.recorded", "finish.labelled")
+
+
+@pytest.fixture(scope="module")
+def parts(drives: Drives, write_models: Callable[..., Path]) -> list[Path]:
+    """Two datasets of three shards each, of which one has failures and near-duplicates."""
+    other = Drives(drives.run, drives.folder, write_models(drives.folder / "more", "x/f", "x/g", "y/h"))
+    outs = [drives.folder / name for name in ("first", "second", "joined")]
+    assert drives.build(outs[0]) == PARTIAL
+    assert other.build(outs[1]) == 0
+    assert drives.run("merge", *outs[:2], "--out", outs[2]) == PARTIAL
+    return outs
+
+
+@pytest.mark.parametrize("point", MERGE_STEPS)
+def test_a_merge_killed_at_any_step_is_completed_by_the_same_command(
+    drives, parts, point, tmp_path, assert_equal_datasets
+):
+    *merged, joined = parts
+    out, fault = tmp_path / "out", f"{point}:{3 if point.startswith('shard.') else 1}"
+    assert drives.run("merge", *merged, "--out", out, MVCAP_FAULT=fault) == KILLED, drives.run.said
+    assert drives.run("merge", *merged, "--out", out) == PARTIAL, (fault, drives.run.said)
+    assert_equal_datasets(out, joined, fault)
+
+
 def test_a_step_that_does_not_exist_is_refused(drives, tmp_path):
     assert drives.build(tmp_path / "out", MVCAP_FAULT="shard.eaten:1") != 0
     assert "shard.eaten:1" in drives.run.said
