@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mvcap import files
 from mvcap.plugins import missing_extra
+from training.run_files import LOG
 
 LINE_EVERY_S: Final = 30.0
-LOG: Final = "log.jsonl"
 
 
 class Sink(Protocol):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -31,8 +31,8 @@ from training.distributed import World, joined
 from training.dual_encoder import DualEncoder
 from training.pictures.dataset import DatasetPictures
 from training.pictures.small_copies import make_small_copies
+from training.run_files import RUN
 
-RUN: Final = "run.json"
 Resume = Literal["auto", "never"]
 
 

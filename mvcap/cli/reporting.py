@@ -15,16 +15,32 @@ from mvcap.errors import UsageError
 def report(
     places: Annotated[
         list[Any],
-        typer.Argument(metavar="DIR", parser=place_of, help="The dataset; two with --compare."),
+        typer.Argument(
+            metavar="DIR", parser=place_of, help="The dataset; two with --compare; a run with --training."
+        ),
     ],
     compare: Annotated[bool, typer.Option("--compare", help="Show two datasets side by side.")] = False,
+    training: Annotated[
+        bool, typer.Option("--training", help="Show a run of `mvcap train`: its log, and what it is worth.")
+    ] = False,
+    evaluations: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--eval",
+            metavar="FOLDER",
+            parser=path_of,
+            help="With --training: results of `mvcap eval`, of the run or its pretrained model; may be "
+            "repeated (DIR/eval).",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FILE",
             parser=path_of,
-            help="The page (DIR/report/index.html; ./compare.html with --compare).",
+            help="The page (DIR/report/index.html; ./compare.html with --compare; DIR/report.html with "
+            "--training).",
         ),
     ] = None,
     sample: Annotated[
@@ -45,9 +61,21 @@ def report(
     was captioned twice, or else views of the same categories.
 
     Example: `mvcap report --compare my_dataset my_other_dataset`
+
+    With `--training`, a run: curves of its loss, agreement of its bank, accuracy by viewing angle before and
+    after, what is left on ordinary pictures. The page says what is missing, and which command makes it.
+
+    Example: `mvcap report --training my_run`
     """
+    if compare and training:
+        raise UsageError("--compare shows datasets, --training a run; give one of them")
+    if evaluations and not training:
+        raise UsageError("--eval belongs to --training")
     if len(places) != (2 if compare else 1):
-        raise UsageError("name one dataset, or two with --compare")
+        raise UsageError("name one dataset, two with --compare, or one run with --training")
+    if training:
+        _training(path_of(str(places[0])), evaluations, out)
+        return
     from pipelines.reporting import SAMPLE
 
     if compare:
@@ -63,6 +91,17 @@ def _report(dataset: Any, out: Path | None, sample: int, seed: int) -> None:
     say(
         f"listed {written.listed:,} of {written.views:,} views, {written.pictured:,} with pictures, "
         f"in {written.bytes / 1e6:.1f} MB"
+    )
+    print(written.path)
+
+
+def _training(run: Path, evaluations: list[Path] | None, out: Path | None) -> None:
+    from pipelines.training_report import report_training
+
+    written = report_training(run, evaluations or None, out)
+    say(
+        f"read {written.steps:,} logged steps and the results on {written.sets} sets, in "
+        f"{written.bytes / 1e6:.1f} MB"
     )
     print(written.path)
 

@@ -116,3 +116,19 @@ def test_torchrun_starts_it_in_two_processes_and_they_train_as_one(command, tmp_
         assert two["loss"] == pytest.approx(one["loss"], abs=2e-4)
     assert logs[1][0]["loss"] == pytest.approx(logs[0][0]["loss"], abs=1e-6)
     assert logs[1][0]["gradient_norm"] == pytest.approx(logs[0][0]["gradient_norm"], rel=1e-5)
+
+
+def test_its_page_shows_what_was_logged_and_evaluated(command, small_dataset, tmp_path, capsys):
+    tuned = tmp_path / "run"
+    app(command(tuned, steps=6), standalone_mode=False)
+    evaluation = ["--templates", "plain", "--loaders", "0", "--batch", "8"]
+    app(["eval", str(tuned), "--data", f"ours={small_dataset}", *evaluation], standalone_mode=False)
+    capsys.readouterr()
+    app(["report", "--training", str(tuned)], standalone_mode=False)
+    told = capsys.readouterr()
+    assert told.out == f"{tuned / 'report.html'}\n"
+    assert "6 logged steps and the results on 1 sets" in told.err
+    page = (tuned / "report.html").read_text("utf-8")
+    assert "ours, before" in page
+    assert "bank_outliers_agree" in page
+    assert "Not measured yet" not in page

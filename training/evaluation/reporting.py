@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,7 @@ from mvcap import files
 from training.evaluation.angles import draw
 from training.evaluation.evaluate import Result, retention
 from training.pictures.dataset import DatasetPictures
-
-RESULTS: Final = "results.json"
+from training.run_files import RESULTS
 
 
 def collect(

@@ -1,0 +1,3 @@
+// Everything of the page is at hand by now: the script stands at its end.
+
+startTheme();
