@@ -1,5 +1,6 @@
 """A job of a cluster that stands: the script that submits one, and the command of the Kubernetes job."""
 
+import json
 import os
 import re
 import shlex
@@ -19,10 +20,13 @@ import yaml
 DEPLOY = Path(__file__).parents[2] / "pipelines/deploy"
 BIN = Path(sys.executable).parent
 PORT, DASHBOARD = 6412, 8266
+TOKEN = "b" * 64
+READY_S = 180
+"""Three processes of the head import Ray's dashboard, one after the other, before it takes a job."""
 CLIENT = {
     **os.environ,
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_TOKEN": "b" * 64,
+    "RAY_AUTH_TOKEN": TOKEN,
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
 }
 NODE = {**CLIENT, "RAY_AUTH_MODE": "token"}
@@ -42,24 +46,35 @@ def dashboard() -> Iterator[str]:
     head = subprocess.Popen([*command, *ports], env=NODE, stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{DASHBOARD}"
     try:
-        wait_for(address)
+        wait_for_jobs(address)
         yield address
     finally:
         head.send_signal(signal.SIGTERM)
         head.wait(timeout=30)
 
 
-def wait_for(address: str) -> None:
-    deadline = time.monotonic() + 90
+def wait_for_jobs(address: str) -> None:
+    """Submit a job that does nothing until one is taken.
+
+    Submitting is what needs the agent of the head (Ray 2.60, `JobHead.submit_job`): before it has registered,
+    the dashboard answers everything else, and refuses a job with 500 after waiting for ten seconds.
+    """
+    request = urllib.request.Request(
+        f"{address}/api/jobs/",
+        data=json.dumps({"entrypoint": "true"}).encode(),
+        headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+    )
+    deadline = time.monotonic() + READY_S
     while True:
         try:
-            urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+            urllib.request.urlopen(request, timeout=60).close()
             return
-        except urllib.error.HTTPError:
-            return  # it wants a token
-        except OSError:
-            assert time.monotonic() < deadline, "the dashboard does not answer"
-            time.sleep(0.5)
+        except urllib.error.HTTPError as refused:
+            said = refused.read().decode()
+        except OSError as error:  # nobody listens yet
+            said = str(error)
+        assert time.monotonic() < deadline, f"the dashboard takes no job: {said}"
+        time.sleep(0.5)
 
 
 def submit(*command: object, env: dict[str, str] = CLIENT) -> subprocess.CompletedProcess:
