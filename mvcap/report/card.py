@@ -6,31 +6,36 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from huggingface_hub import DatasetCardData
-
 from mvcap import __version__, files
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.config import TRAINING, Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
 from mvcap.redaction import redacted
 from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
+from mvcap.report.card_metadata import card_metadata
 from mvcap.report.leaks import LeakFigures, leak_rows
-from mvcap.schema import CAMERA_CONVENTION
+from mvcap.schema import CAMERA_CONVENTION, SCHEMA_VERSION
 from mvcap.storage import Store
 from mvcap.tables import filled_rows
 
-HUB_LICENSES = {
-    "CC0-1.0": "cc0-1.0",
-    "CC-BY-3.0": "cc-by-3.0",
-    "CC-BY-3.0-US": "cc-by-3.0",
-    "CC-BY-4.0": "cc-by-4.0",
-}
-"""The hub's own names; what is not listed becomes `other`."""
 IMPORTER = "pictures"
 """Names, in commit records, what takes pictures as they are; beside a renderer, the key of its version."""
 CAMERAS = ".cameras"
 """Ends the name of a setting that says what is known of a source's cameras."""
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+CITATION = """## Citation
+
+The method, and the dataset that this one follows, MVCap, are of:
+
+```bibtex
+@inproceedings{ruan2024omniview,
+  title     = {Omniview-Tuning: Boosting Viewpoint Invariance of Vision-Language Pre-training Models},
+  author    = {Ruan, Shouwei and Dong, Yinpeng and Liu, Hanqing and Huang, Yao and
+               Su, Hang and Wei, Xingxing},
+  booktitle = {European Conference on Computer Vision (ECCV)},
+  year      = {2024}
+}
+```"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,17 @@ class _Facts:
     """Whether some of the pictures came from a renderer."""
     posed: int
     """Views whose camera is known."""
+    data_bytes: int
+    """Of the files of views."""
+    current: bool
+    """Whether every file of views has all columns of this version."""
+    objects_of: Mapping[str, int]
+    """Objects of each split that has any."""
+
+    @property
+    def credits_unknown(self) -> int:
+        """Objects whose licence nobody told."""
+        return sum(count for (name, _, _), count in self.credits.items() if name == "unknown")
 
     @property
     def imported(self) -> bool:
@@ -84,10 +100,17 @@ def write_card(
     """
     facts = _gather(store, plan, config)
     measured = [*(_leaks(leaks) if leaks else []), *(_captions(facts, figures, control) if figures else [])]
-    scored = bool(figures and figures.clip_scores)
-    text = (
-        f"---\n{_metadata(facts, config, scored=scored).to_yaml()}\n---\n\n{_body(facts, config, measured)}"
+    metadata = card_metadata(
+        config.name,
+        views=facts.views,
+        splits=facts.splits,
+        licenses={name for name, _, _ in facts.credits},
+        data_bytes=facts.data_bytes,
+        current=facts.current,
+        scored=bool(figures and figures.clip_scores),
     )
+    pictured = files.exists(store.samples_path)
+    text = f"---\n{metadata.to_yaml()}\n---\n\n{_body(facts, config, measured, pictured=pictured)}"
     files.write_bytes(store.root / "README.md", redacted(text).encode())
 
 
@@ -131,6 +154,9 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
         captions=_committed_settings(store, CAPTION, captioned) or producing_settings(config.captions),
         rendered="views" in committed,
         posed=_posed_views(store, held) if "pictures" in committed else views.total(),
+        data_bytes=sum(commit.bytes for commit in held),
+        current=all(commit.schema_version == SCHEMA_VERSION for commit in held),
+        objects_of=Counter(shard.split for shard in plan.shards for uid in shard.uids if views.get(uid)),
     )
 
 
@@ -148,32 +174,18 @@ def _committed_settings(store: Store, stage: StageName, commits: Iterable[Commit
     return next((found for commit in commits if (found := store.settings(stage, commit.settings))), {})
 
 
-def _metadata(facts: _Facts, config: Config, *, scored: bool) -> DatasetCardData:
-    data_files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in facts.splits]
-    licenses = sorted({HUB_LICENSES.get(license_name, "other") for license_name, _, _ in facts.credits})
-    return DatasetCardData(
-        pretty_name=config.name,
-        license=licenses[0] if len(licenses) == 1 else licenses,
-        task_categories=["image-to-text", "zero-shot-image-classification"],
-        size_categories=next((name for limit, name in SIZES if facts.views < limit), "1M<n<10M"),
-        tags=["multi-view", "3d", "viewpoint-robustness", "mvcap"],
-        configs=[
-            {"config_name": "default", "data_files": data_files, "default": True},
-            {"config_name": "objects", "data_files": "objects.parquet"},
-            {"config_name": "failures", "data_files": "failures.parquet"},
-            *([{"config_name": "caption_scores", "data_files": "caption_scores.parquet"}] if scored else []),
-        ],
-    )
-
-
-def _body(facts: _Facts, config: Config, measured: Iterable[str]) -> str:
+def _body(facts: _Facts, config: Config, measured: Iterable[str], *, pictured: bool) -> str:
     parts = [
         f"# {_text(config.name)}",
         f"{facts.views} views of {facts.objects} objects in {len(facts.categories)} categories, "
         f"each view with {_what_views_have(facts)}. Made with mvcap {__version__}, in the manner of MVCap "
         "(Omniview-Tuning, ECCV 2024).",
-        _table(["split", "views"], facts.splits.items()),
+        _table(
+            ["split", "objects", "views"],
+            [(split, facts.objects_of.get(split, 0), rows) for split, rows in facts.splits.items()],
+        ),
         *_warnings(facts),
+        *(["![Views with their captions](report/samples.png)"] if pictured else []),
         "## Use\n\n```python\nfrom datasets import load_dataset\n\n"
         'views = load_dataset("PATH_OR_NAME", split="train")\n'
         'print(views[0]["caption"], views[0]["image"])\n```\n\n'
@@ -181,6 +193,9 @@ def _body(facts: _Facts, config: Config, measured: Iterable[str]) -> str:
         "`failures.parquet` one for each object or view that failed.",
         *_camera_notes(facts),
         "## How it was made\n\n" + _table(["setting", "value"], _settings(facts)),
+        "Every row names the source, the object's own id there, its licence and creator, the checksum of the "
+        "model file and the renderer; `_mvcap/` holds the plan, the settings and a record of each file with "
+        "its checksum. With these, `mvcap render --uid UID --view N` makes a rendered picture again.",
         *measured,
         "## Categories\n\n" + _table(["category", "objects"], sorted(facts.categories.items())),
         "## Licences and attribution\n\nEvery object keeps its own licence; `objects.parquet` names the "
@@ -189,8 +204,33 @@ def _body(facts: _Facts, config: Config, measured: Iterable[str]) -> str:
             ["licence", "creator", "source", "objects"],
             [(*who, n) for who, n in sorted(facts.credits.items())],
         ),
+        "## Known limits\n\n" + "\n".join(f"* {limit}" for limit in _limits(facts)),
+        CITATION,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _limits(facts: _Facts) -> Iterable[str]:
+    """Say what a user might expect of the data and must not."""
+    yield (
+        "The captions were written by a model and read by nobody: they may be wrong about colour, material "
+        "and number. The prompt names the category, so that a caption which names it says little about "
+        "what can be seen."
+    )
+    yield "Categories come from the sources' labels, or from the names of folders, and were not checked."
+    if facts.rendered:
+        yield (
+            "Rendered objects stand alone, without a surrounding, and sizes are lost: each is scaled to the "
+            "unit cube. Up is where the model file says."
+        )
+        yield "Rendered views are of the upper hemisphere; no object is seen from below."
+    if facts.imported:
+        yield "Near-duplicates among imported pictures were not looked for."
+    if facts.credits_unknown:
+        yield (
+            f"The licence of {facts.credits_unknown} objects is unknown: ask their creators before you use "
+            "them."
+        )
 
 
 def _what_views_have(facts: _Facts) -> str:

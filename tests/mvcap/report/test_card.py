@@ -6,11 +6,13 @@ import pytest
 import yaml
 from huggingface_hub import DatasetCard
 
+from mvcap import schema
 from mvcap.commits import CAPTION, RENDER, UNCAPTIONED
 from mvcap.config import Config, producing_settings, settings_hash
 from mvcap.plan import Plan, extend_plan
 from mvcap.records import ObjectRecord, SelectedObject
 from mvcap.report.card import write_card
+from mvcap.report.card_metadata import card_metadata, with_split_sizes, yaml_features
 from mvcap.storage import Store
 
 EVIL = "</td> | `x` [link](javascript:alert(1)) <script>alert(1)</script>\n---\nlicense: mit"
@@ -100,3 +102,50 @@ def test_views_without_captions_are_counted_apart(store):
     text = committed_card(store, Config(), captions=UNCAPTIONED)
     assert "> 3 of 6 views have no captions yet" in text
     assert "| captioner | tiny:1 |" in text
+
+
+def test_what_datasets_would_write_is_what_the_card_says_of_its_columns():
+    datasets = pytest.importorskip("datasets", reason="pip install datasets")
+    for columns in (schema.VIEW_SCHEMA, schema.OBJECT_SCHEMA, schema.FAILURE_SCHEMA, schema.SCORE_SCHEMA):
+        expected = datasets.Features.from_arrow_schema(columns)._to_yaml_list()
+        assert yaml_features(columns) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["CC-BY-3.0", "CC-BY-3.0-US"], {"license": "cc-by-3.0"}),
+        (["CC-BY-4.0", "CC0-1.0"], {"license": ["cc-by-4.0", "cc0-1.0"]}),
+        (["unknown", "CC0-1.0"], {"license": "other", "license_name": "cc0-1.0-and-unknown"}),
+        (["CO3D: non/commercial\n"], {"license": "other", "license_name": "co3d-non-commercial"}),
+    ],
+)
+def test_licences_have_the_hubs_names_or_are_other_with_all_names(names, expected):
+    data = card_metadata(
+        "x", views=1, splits=["train"], licenses=names, data_bytes=1, current=True, scored=False
+    )
+    assert {key: value for key, value in data.to_dict().items() if key.startswith("license")} == expected
+
+
+def test_limits_figures_and_the_method_are_told(store):
+    store.samples_path.parent.mkdir(parents=True, exist_ok=True)
+    store.samples_path.write_bytes(b"picture")
+    write_card(store, store.require_plan(), Config(name="test"))
+    text = (store.root / "README.md").read_text()
+    assert "| train | 1 | 3 |" in text
+    assert "](report/samples.png)" in text
+    assert "no object is seen from below" in text
+    assert "ruan2024omniview" in text
+    assert "is unknown" not in text
+
+
+def test_sizes_of_splits_can_be_added_for_a_copy_that_does_not_change(store):
+    metadata = DatasetCard.load(store.root / "README.md").data.to_dict()
+    assert "splits" not in metadata["dataset_info"][0]
+    sized = with_split_sizes(metadata, {"train": (3, 1000), "test": (1, 200)})
+    assert sized["dataset_info"][0]["splits"] == [
+        {"name": "train", "num_bytes": 1000, "num_examples": 3},
+        {"name": "test", "num_bytes": 200, "num_examples": 1},
+    ]
+    assert sized["dataset_info"][0]["dataset_size"] == 1200
+    assert sized["dataset_info"][1:] == metadata["dataset_info"][1:]
