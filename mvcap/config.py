@@ -294,6 +294,8 @@ class RunConfig(Section):
     """Shards begun and not yet finished; as many as `gb_in_flight` allows where null."""
     keep_views: bool = False
     """Keep the rendered views beside the finished data, at twice the disk space."""
+    mixed_renderers: bool = False
+    """Let other versions of the renderer than the dataset's own, or the driver's, render further shards."""
     logs: bool = True
     """Write what each worker does as JSON lines: into `_mvcap/logs/` of the dataset, or into mvcap's cache
     folder on each machine where the dataset lies in an object store."""

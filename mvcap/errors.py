@@ -13,6 +13,7 @@ MvcapError                       exit 1
 │   ├── RendererUnavailableError no working Blender
 │   ├── OutputError              the output folder cannot be written
 │   ├── ConfigChangedError       committed work was made with other settings
+│   ├── MixedRenderersError      another version of the renderer than the dataset's
 │   └── DatasetLockedError       another driver is at work on the dataset
 ├── CorruptDatasetError          what is on disk contradicts its commit records
 ├── LockLostError                another driver has taken the dataset over
@@ -148,6 +149,10 @@ class ConfigChangedError(UsageError):
         super().__init__(
             f"the committed {stage} shards were made with other settings (then -> now):\n{changes}\n{advice}"
         )
+
+
+class MixedRenderersError(UsageError):
+    """Another version of the renderer than the dataset's, the driver's or another slice's."""
 
 
 class DatasetLockedError(UsageError):

@@ -14,7 +14,7 @@ from mvcap.holds import Hold, Part
 from mvcap.places import Place
 from mvcap.plan import Plan, Shard, slice_shards
 from mvcap.storage import Store
-from pipelines import captioning, fetching, rendering, viewing
+from pipelines import captioning, fetching, renderer_versions, rendering, viewing
 from pipelines.finish import finish
 from pipelines.in_flight import InFlight
 from pipelines.leak_free import Planned
@@ -33,6 +33,7 @@ from pipelines.planning import (
 from pipelines.progress import observing
 from pipelines.reads import files_read
 from pipelines.removing import purge_removed
+from pipelines.renderer_versions import Versions, committed_versions, refuse_other_versions, versions_of
 from pipelines.room import room_told
 from pipelines.second_tries import Selection, find_failures, shards_to_do_again
 from pipelines.shards import lacks_captions
@@ -94,11 +95,12 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
                     _clear(config, store, work.plan)
                 _restore(config, store, listing, work)
         if any(work.todo.values()):
-            _check_tools(config, store, request, work, listing)
+            renderer = _check_tools(config, store, request, work, listing)
             with hold.choosing(), store.fetched():
                 work = _choose(config, store, listing, request, steps)  # another slice may have been first
-                _record(config, store, listing, request, work, hold)
-            _run(config, store, work.plan, _knowing_the_plan(config, store, work), work.todo, runner, say)
+                _record(config, store, listing, request, work, hold, renderer)
+            stages = _knowing_the_plan(config, store, work, renderer)
+            _run(config, store, work.plan, stages, work.todo, runner, say)
         with hold.finishing() as alone, store.fetched():
             plan = store.require_plan()  # another slice may have added objects
             outcome = survey(store, plan)
@@ -157,14 +159,18 @@ def _record(
     request: Request,
     work: _Work,
     hold: Hold,
+    renderer: Versions | None,
 ) -> None:
     """Put plan and settings on disk before any work; slices choose one after another."""
+    if renderer:
+        refuse_other_versions(config, renderer, committed_versions(store, work.plan))
+        renderer_versions.refuse_other_slices(config, renderer, hold)
     hashes = {step.stage.name: store.remember_settings(step.stage.name, step.settings) for step in work.steps}
     if request.part is None:
         _clear(config, store, work.plan)
     else:
         refuse_other_slices(store, hashes, hold)
-    hold.announce(settings=hashes)
+    hold.announce(settings=hashes, renderer=versions_of(renderer or {}))
     if listing:
         save_plan(store, work.plan, listing, work.planned.leaks)
     if request.again is None:
@@ -271,24 +277,31 @@ def _captioned(store: Store, shard: Shard, settings: str) -> bool:
 
 def _check_tools(
     config: Config, store: Store, request: Request, work: _Work, listing: Listing | None
-) -> None:
-    """Find out what is missing before the first picture is rendered."""
+) -> Versions | None:
+    """Find out what is missing before the first picture is rendered; return a renderer's versions, if any."""
+    versions = None
     if request.caption and work.todo[CAPTION]:
         captioning.check_captioner(config)
     to_render = work.todo.get(RENDER)
     if to_render and viewing.renders(config):
-        rendering.check_renderer(config)
+        versions = rendering.check_renderer(config)
         listed = listing.objects if listing else {item.uid: item for item in store.read_objects()}
         planned = (uid for index in to_render for uid in work.plan.shards[index].uids)
         fetching.check_fetchers(config, (listed[uid] for uid in planned if uid in listed))
+    return versions
 
 
-def _knowing_the_plan(config: Config, store: Store, work: _Work) -> list[Stage[Any, Any]]:
-    """Tell the stages what follows from all the plan's objects.
+def _knowing_the_plan(
+    config: Config, store: Store, work: _Work, renderer: Versions | None
+) -> list[Stage[Any, Any]]:
+    """Tell the stages what follows from all the plan's objects, and renderers which version they must be.
 
     Captioners know all categories, for what a caption names must not depend on its shard.
     """
     stages = [step.stage for step in work.steps]
+    if renderer:
+        same = viewing.view_stage(config, stages[0].settings, renderer)
+        stages[0] = replace(same, again=stages[0].again)
     objects = store.read_objects()
     if work.todo[CAPTION] and stages[-1].settings != UNCAPTIONED:
         vocabulary = captioning.dataset_vocabulary(config, {item.category for item in objects})

@@ -16,6 +16,7 @@ from mvcap.records import SelectedObject
 from mvcap.removals import Removal
 from mvcap.storage import Store
 from pipelines.planning import lasting_fields, plan_settings
+from pipelines.renderer_versions import committed_versions, describe
 from pipelines.surveying import all_failures, survey
 
 NAMED: Final = 5
@@ -59,8 +60,11 @@ class Part:
         return cls(store, plan, objects, store.read_removals(), views, shard_of)
 
 
-def refuse_unlike(parts: Sequence[Part]) -> None:
+def refuse_unlike(parts: Sequence[Part], *, mixed_renderers: bool = False) -> None:
     """Refuse datasets that were made with different settings; sources may differ, and captions be null.
+
+    Args:
+        mixed_renderers: allow different versions of the renderer.
 
     Raises:
         UsageError: with every setting that differs.
@@ -69,7 +73,7 @@ def refuse_unlike(parts: Sequence[Part]) -> None:
     for other in others:
         changed = {
             f"{section} {name}": values
-            for section, fields in _differences(first, other)
+            for section, fields in _differences(first, other, mixed_renderers=mixed_renderers)
             for name, values in fields.items()
         }
         if changed:
@@ -78,11 +82,16 @@ def refuse_unlike(parts: Sequence[Part]) -> None:
                 f"{first.root} and {other.root} were made with different settings and cannot be joined "
                 f"({first.root.name} | {other.root.name}):\n{listed}\n"
                 "Build one of them anew with the other's settings; captions can change alone, with "
-                "`mvcap caption DIR --recaption`."
+                "`mvcap caption DIR --recaption`; versions of the renderer may differ with --mixed-renderers."
             )
 
 
-def _differences(one: Part, other: Part) -> Iterator[tuple[str, Mapping[str, tuple[Any, Any]]]]:
+def _differences(
+    one: Part, other: Part, *, mixed_renderers: bool
+) -> Iterator[tuple[str, Mapping[str, tuple[Any, Any]]]]:
+    versions = [sorted(map(describe, committed_versions(part.store, part.plan))) for part in (one, other)]
+    if all(versions) and not mixed_renderers:
+        yield "renderer", difference({"versions": versions[0]}, {"versions": versions[1]})
     yield "plan", difference(plan_settings(one.plan), plan_settings(other.plan))
     filters = [(part.store.read_config() or {"config": {}})["config"].get("filter") for part in (one, other)]
     yield "filter", difference({"settings": filters[0]}, {"settings": filters[1]})

@@ -43,9 +43,17 @@ class Origin:
 
 
 def merge_datasets(
-    roots: Sequence[Place], out: Place, say: Callable[[str], None], *, steal_lock: bool = False
+    roots: Sequence[Place],
+    out: Place,
+    say: Callable[[str], None],
+    *,
+    mixed_renderers: bool = False,
+    steal_lock: bool = False,
 ) -> Outcome:
     """Join datasets; the same call goes on after an interruption, and does nothing once all is done.
+
+    Args:
+        mixed_renderers: whether they may have been rendered by different versions.
 
     Raises:
         UsageError: they cannot be joined, or `out` holds something else.
@@ -58,7 +66,7 @@ def merge_datasets(
         for folder in folders:
             _lock_source(locks, Store(folder))
         parts = [Part.open(folder) for folder in folders]
-        refuse_unlike(parts)
+        refuse_unlike(parts, mixed_renderers=mixed_renderers)
         shared = count_shared(parts)
         plan, origins = joined_plan(parts)
         refuse_learnt_evaluation(parts, plan)

@@ -13,6 +13,7 @@ from mvcap.config import Config, producing_settings
 from mvcap.records import Rejected, SelectedObject, View
 from mvcap.schema import SCHEMA_VERSION
 from pipelines.fetching import fetch_ahead, open_fetchers
+from pipelines.renderer_versions import Versions, refuse_another_node
 from pipelines.stages import Resources, Stage
 from render.backgrounds import Backgrounds, fingerprint
 from render.job import Renderer
@@ -20,11 +21,20 @@ from render.stage import make_scene, render_objects
 
 
 class RenderWorker:
-    """A `pipelines.stages.Worker` around a renderer that runs."""
+    """A `pipelines.stages.Worker` around a renderer that runs.
 
-    def __init__(self, config: Config) -> None:
+    Raises:
+        MixedRenderersError: it has another version than `expected`, the driver's, and none but that may be.
+    """
+
+    def __init__(self, config: Config, expected: Versions | None = None) -> None:
         self._config = config
         self._renderer = open_renderer(config)
+        try:
+            refuse_another_node(config, self._renderer.versions(), expected)
+        except BaseException:
+            self._renderer.close()
+            raise
         self._fetchers = open_fetchers(config)
 
     @property
@@ -139,8 +149,11 @@ def render_settings(config: Config) -> dict[str, Any]:
     return settings
 
 
-def render_stage(config: Config, settings: str) -> Stage[SelectedObject, View]:
+def render_stage(
+    config: Config, settings: str, expected: Versions | None = None
+) -> Stage[SelectedObject, View]:
+    """Return the stage; `expected` are the versions that every worker has to have."""
     children = config.run.children_per_gpu
     resources = Resources(gpus=1 / children if children else 0.0).changed_by(config.run.render_resources)
     workers = config.run.render_workers
-    return Stage(RENDER, settings, partial(RenderWorker, config), resources, workers)
+    return Stage(RENDER, settings, partial(RenderWorker, config, expected), resources, workers)

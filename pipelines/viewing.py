@@ -18,6 +18,7 @@ from mvcap.pictures import UnusableInputError
 from mvcap.records import Rejected, SelectedObject, View
 from pipelines.importing import STAGE as IMPORT
 from pipelines.importing import PictureReader, gives_pictures, import_settings, section_of
+from pipelines.renderer_versions import Versions
 from pipelines.rendering import RenderWorker, render_settings, render_stage
 from pipelines.stages import Resources, Stage
 
@@ -47,13 +48,20 @@ def view_settings(config: Config) -> dict[str, Any]:
     return rendered | (import_settings(config) if imports(config) else {})
 
 
-def view_stage(config: Config, settings: str) -> Stage[SelectedObject, View]:
+def view_stage(
+    config: Config, settings: str, expected: Versions | None = None
+) -> Stage[SelectedObject, View]:
+    """Return the stage; `expected` are the versions that every renderer has to have."""
     if not renders(config):
         reader: Callable[[], AbstractContextManager[PictureReader]] = partial(_open_reader, config)
         resources = Resources().changed_by(config.run.render_resources)
         return Stage(RENDER, settings, reader, resources, config.run.render_workers)
-    rendering = render_stage(config, settings)
-    return replace(rendering, make_worker=partial(MixedWorker, config)) if imports(config) else rendering
+    rendering = render_stage(config, settings, expected)
+    return (
+        replace(rendering, make_worker=partial(MixedWorker, config, expected))
+        if imports(config)
+        else rendering
+    )
 
 
 def stage_labels(config: Config) -> dict[StageName, str]:
@@ -89,8 +97,9 @@ class MixedWorker:
 
     busy_s = None
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, expected: Versions | None = None) -> None:
         self._config = config
+        self._expected = expected
         self._of_pictures = picture_sources(config)
         self._reader = PictureReader(config)
         self._renderer: RenderWorker | None = None
@@ -115,7 +124,7 @@ class MixedWorker:
 
     def _rendering(self) -> RenderWorker:
         if self._renderer is None:
-            self._renderer = self._opened.enter_context(RenderWorker(self._config))
+            self._renderer = self._opened.enter_context(RenderWorker(self._config, self._expected))
         return self._renderer
 
     def __enter__(self) -> Self:

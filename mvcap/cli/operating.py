@@ -111,6 +111,9 @@ def merge(
         list[Any], typer.Argument(metavar="DIR...", parser=place_of, help="Finished datasets, two or more.")
     ],
     out: Annotated[Any, typer.Option("--out", metavar="DIR", parser=place_of, help="A new folder.")],
+    mixed_renderers: Annotated[
+        bool, typer.Option("--mixed-renderers", help="They may be rendered by different versions.")
+    ] = False,
     steal_lock: StealLock = False,
 ) -> None:
     """Join finished datasets of equal settings into one. Nothing is rendered, captioned or encoded again.
@@ -125,7 +128,8 @@ def merge(
     """
     from pipelines.merging import merge_datasets
 
-    leave_with(merge_datasets(datasets, out, say, steal_lock=steal_lock), out)
+    outcome = merge_datasets(datasets, out, say, mixed_renderers=mixed_renderers, steal_lock=steal_lock)
+    leave_with(outcome, out)
 
 
 @app.command()

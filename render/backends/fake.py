@@ -38,6 +38,8 @@ class Options(BaseModel):
     """Objects whose uid or asset path holds the key look like the object whose uid is the value."""
     kill: dict[str, Literal["SIGKILL", "SIGSEGV"]] = {}
     """Objects whose uid or asset path holds the key end the process that renders them by the signal."""
+    version: Annotated[str, OPERATIONAL] = "1"
+    """What it tells of itself, so that a dataset can meet two versions."""
     view_seconds: Annotated[float, Field(ge=0), OPERATIONAL] = 0.0
     """How long each picture is made to take."""
 
@@ -84,7 +86,7 @@ class FakeRenderer:
         return next((other for part, other in likes if part in job.uid or part in job.asset), job.uid)
 
     def versions(self) -> dict[str, str]:
-        return {"fake": "1"}
+        return {"fake": self._options.version}
 
     def close(self) -> None:
         pass
