@@ -9,6 +9,7 @@ MvcapError                       exit 1
 │   ├── AssetFolderError         a folder of models or a library cannot be read
 │   ├── ModelUnavailableError    model weights cannot be found or downloaded
 │   ├── FetchError               the hub refuses a file, or what came is damaged
+│   ├── PushError                the hub refuses what is pushed to it
 │   ├── EmbeddingsError          a file of embeddings, vectors or categories does not hold what it must
 │   ├── RendererUnavailableError no working Blender
 │   ├── OutputError              the output folder cannot be written
@@ -125,6 +126,10 @@ class ModelUnavailableError(UsageError):
 
 class FetchError(UsageError):
     """The hub refuses a file, or what came of it is not what its checksum says."""
+
+
+class PushError(UsageError):
+    """The hub refuses what is pushed to it: who pushes, to where, or how much at once."""
 
 
 class EmbeddingsError(UsageError):

@@ -1,4 +1,4 @@
-"""The commands that hand a dataset on: `export`."""
+"""The commands that hand a dataset on: `export`, `push`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from mvcap.cli.app import app
 from mvcap.cli.options import Dataset, Settings, path_of, say
+from mvcap.errors import UsageError
 
 
 @app.command()
@@ -51,3 +52,41 @@ def export(
     choice = Choice(split, frozenset(licenses or ()), duplicates)
     views = export_dataset(dataset, format_name, out, settings or [], choice=choice)
     say(f"wrote {views} views to {out}")
+
+
+@app.command()
+def push(
+    dataset: Dataset,
+    repo: Annotated[
+        str,
+        typer.Option(
+            "--repo", metavar="OWNER/NAME", help="A dataset repository; made where it is not there."
+        ),
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository that only you can see.")
+    ] = False,
+    revision: Annotated[
+        str, typer.Option("--revision", metavar="BRANCH", help="The branch; made where it is not there.")
+    ] = "main",
+) -> None:
+    """Put a finished dataset on the Hugging Face hub: data first, card and manifest last.
+
+    Run `hf auth login` first, with a token that may write. What the hub has already is known by its hash and
+    not sent again, so the same command goes on after any interruption, and sends what changed after a change.
+    `manifest.json` names each file with its SHA-256. Logs, plans and the report stay here.
+
+    Example: `mvcap push my_dataset --repo me/chairs --private`
+    """
+    from mvcap.pushes import Repository
+    from pipelines.pushing import push_dataset
+
+    if repo.count("/") != 1 or not all(repo.split("/")):
+        raise UsageError(f"--repo {repo} is not OWNER/NAME, such as me/chairs")
+    pushed = push_dataset(path_of(str(dataset)), Repository(repo, revision), private=private, say=say)
+    say(
+        f"sent {pushed.sent} files, {pushed.bytes / 1e6:.1f} MB; {pushed.already_there} were there already"
+        if pushed.sent
+        else f"all {pushed.already_there} files were there already"
+    )
+    print(pushed.url)

@@ -112,6 +112,7 @@ def with_split_sizes(metadata: Mapping[str, Any], sizes: Mapping[str, tuple[int,
     ]
     total = {"splits": splits, "dataset_size": sum(size for _, size in sizes.values())}
     infos = [
-        {**info, **total} if info["config_name"] == "default" else info for info in metadata["dataset_info"]
+        {**info, **total} if info["config_name"] == "default" else info
+        for info in metadata.get("dataset_info", [])
     ]
     return {**metadata, "dataset_info": infos}

@@ -1,15 +1,21 @@
-"""A Hugging Face hub on this machine: its resolve and metadata endpoints over a folder, and its failures.
+"""A Hugging Face hub on this machine: it resolves, describes and takes files in a folder, and can fail.
 
 A folder `datasets/OWNER/NAME` (or `models/OWNER/NAME`) below the root is a repository with one commit.
 As on the hub, a HEAD of a large file answers with a redirect to another host that serves its bytes (here
 `localhost`, where the hub itself is `127.0.0.1`), and with the headers `X-Repo-Commit`, `X-Linked-Size` and
 `X-Linked-ETag`, its sha256.
+
+Uploads need the token `TOKEN` and go the way of Git LFS, which `huggingface_hub` takes with
+`HF_HUB_DISABLE_XET=1`: repository, upload modes, batch, bytes to `lfs/` below the root, commit. A branch is a
+folder `NAME@BRANCH`.
 """
 
+import base64
 import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +50,14 @@ class Hub:
     requests: list[Request] = field(default_factory=list)
     faults: dict[tuple[str, str], list[Fault]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    private: dict[str, bool] = field(default_factory=dict)
+    """Repositories that were made here."""
+    commits: list[list[str]] = field(default_factory=list)
+    """Paths that each commit added or deleted."""
+
+    def folder(self, kind: str, name: str, revision: str | None) -> Path:
+        plain = self.root / kind / name
+        return plain if revision in (None, "main", COMMIT) else plain.with_name(f"{plain.name}@{revision}")
 
     def fail(self, method: str, path: str, *faults: Fault) -> None:
         """Let the next requests of `method` for a file meet these faults, one each."""
@@ -70,12 +84,106 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    def _serve(self) -> None:
+    def _note(self) -> str:
         path = unquote(urlsplit(self.path).path)
         with self.hub.lock:
             self.hub.requests.append(
                 Request(self.command, path, {k.title(): v for k, v in self.headers.items()})
             )
+        return path
+
+    def do_PUT(self) -> None:
+        path = self._note()
+        target = self.hub.root / "lfs" / path.rpartition("/")[2]
+        if (fault := self.hub.next_fault("PUT", path)) and fault(self, target):
+            self.close_connection = True
+            return
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(self._sent())
+        self.refuse(200)
+
+    def do_POST(self) -> None:
+        path = self._note()
+        content = self._sent()
+        if (fault := self.hub.next_fault("POST", path)) and fault(self, self.hub.root):
+            return None
+        if path == "/api/validate-yaml":
+            return self.json({})
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self.refuse(401)
+        if path == "/api/repos/create":
+            return self._create(json.loads(content))
+        if match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/preupload/(.+)", path):
+            return self._preupload(self.hub.folder("datasets", match[1], match[2]), json.loads(content))
+        if match := re.fullmatch(r"/datasets/[^/]+/[^/]+\.git/info/lfs/objects/batch", path):
+            return self._batch(json.loads(content))
+        if match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/commit/(.+)", path):
+            return self._commit(self.hub.folder("datasets", match[1], match[2]), content)
+        if match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/branch/(.+)", path):
+            self.hub.folder("datasets", match[1], match[2]).mkdir(exist_ok=True)
+            return self.json({})
+        return self.refuse(404)
+
+    def _sent(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _create(self, wanted: dict[str, Any]) -> None:
+        name = f"{wanted['organization']}/{wanted['name']}"
+        if (self.hub.root / "datasets" / name).exists():
+            return self.json({"url": f"{self.hub.url}/datasets/{name}"}, status=409)
+        (self.hub.root / "datasets" / name).mkdir(parents=True)
+        self.hub.private[name] = wanted.get("private") or wanted.get("visibility") == "private"
+        return self.json({"url": f"{self.hub.url}/datasets/{name}"})
+
+    def _preupload(self, folder: Path, wanted: dict[str, Any]) -> None:
+        told = [
+            {
+                "path": file["path"],
+                "uploadMode": "regular" if is_text(file["path"]) else "lfs",
+                "shouldIgnore": False,
+                "oid": None,
+            }
+            for file in wanted["files"]
+        ]
+        self.json({"files": told})
+
+    def _batch(self, wanted: dict[str, Any]) -> None:
+        """Say where to put what is not in the store yet."""
+        told = []
+        for each in wanted["objects"]:
+            lacks = not (self.hub.root / "lfs" / each["oid"]).exists()
+            where = {"upload": {"href": f"{self.hub.url}/lfs/{each['oid']}"}}
+            told.append({**each, **({"actions": where} if lacks else {})})
+        self.json({"transfer": "basic", "objects": told})
+
+    def _commit(self, folder: Path, content: bytes) -> None:
+        """Apply all of a commit, or nothing where an object is not in the store."""
+        operations = [json.loads(line) for line in content.splitlines()]
+        written: dict[str, bytes | None] = {}
+        for each in operations:
+            key, value = each["key"], each["value"]
+            if key == "file":
+                written[value["path"]] = base64.b64decode(value["content"])
+            elif key == "lfsFile":
+                stored = self.hub.root / "lfs" / value["oid"]
+                if not stored.exists() or sha256(stored) != value["oid"]:
+                    return self.refuse(400)
+                written[value["path"]] = stored.read_bytes()
+            elif key == "deletedFile":
+                written[value["path"]] = None
+        for path, data in written.items():
+            target = folder / path
+            if data is None:
+                target.unlink()
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+        self.hub.commits.append(list(written))
+        name = folder.relative_to(self.hub.root).as_posix().partition("@")[0]
+        return self.json({"commitUrl": f"{self.hub.url}/{name}/commit/{COMMIT}", "commitOid": COMMIT})
+
+    def _serve(self) -> None:
+        path = self._note()
         if match := re.fullmatch(r"/api/(datasets|models)/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
             self._info(*match.groups())
         elif match := re.fullmatch(r"/api/(datasets|models)/([^/]+/[^/]+)/tree/([^/]+)/?(.*)", path):
@@ -103,15 +211,19 @@ class Handler(BaseHTTPRequestHandler):
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         self.json({"id": name, "sha": COMMIT, "siblings": [{"rfilename": each} for each in names]})
 
-    def _tree(self, kind: str, name: str, _revision: str, under: str) -> None:
-        folder = self.hub.root / kind / name
+    def _tree(self, kind: str, name: str, revision: str, under: str) -> None:
+        folder = self.hub.folder(kind, name, revision)
         entries = [
             {
                 "type": "file",
                 "path": path.relative_to(folder).as_posix(),
                 "size": path.stat().st_size,
                 "oid": git_sha1(path),
-                "lfs": {"oid": sha256(path), "size": path.stat().st_size, "pointerSize": 130},
+                **(
+                    {}
+                    if is_text(path.name)
+                    else {"lfs": {"oid": sha256(path), "size": path.stat().st_size, "pointerSize": 130}}
+                ),
             }
             for path in sorted((folder / under).rglob("*"))
             if path.is_file()
@@ -119,13 +231,14 @@ class Handler(BaseHTTPRequestHandler):
         self.json(entries)
 
     def _resolve(self, kind: str, name: str, revision: str, file: str) -> None:
-        folder, path = self.hub.root / kind / name, self.hub.root / kind / name / file
+        folder = self.hub.folder(kind, name, revision)
+        path = folder / file
         if fault := self.hub.next_fault(self.command, file):
             if fault(self, path):
                 return None
-        elif not folder.is_dir():
+        elif not (self.hub.root / kind / name).is_dir():
             return self.refuse(401)
-        if revision not in ("main", COMMIT):
+        if revision not in ("main", COMMIT) and not folder.is_dir():
             return self.refuse(404, {"X-Error-Code": "RevisionNotFound"})
         if not path.is_file():
             return self.refuse(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
@@ -154,11 +267,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def body(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.head(status, {"Content-Length": str(len(content)), **(headers or {})})
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(content)
 
-    def json(self, content: Any) -> None:
-        self.body(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    def json(self, content: Any, *, status: int = 200) -> None:
+        self.body(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.body(status, b"", headers)
@@ -228,6 +341,22 @@ def corrupted() -> Fault:
         return True
 
     return fault
+
+
+def stuck(reached: threading.Event, seconds: float) -> Fault:
+    """Tell that a request has come, and do not answer it."""
+
+    def fault(_handler: Handler, _path: Path) -> bool:
+        reached.set()
+        time.sleep(seconds)
+        return True
+
+    return fault
+
+
+def is_text(path: str) -> bool:
+    """Tell whether the hub keeps a file in git itself, by the endings that it knows."""
+    return path.endswith((".md", ".json"))
 
 
 def sha256(path: Path) -> str:
