@@ -1,13 +1,14 @@
 """The commands that tune a model and measure what came of it: `train`, `eval`, `export-model`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mvcap.cli.app import app
-from mvcap.cli.options import AsJson, Settings, path_of, say
+from mvcap.cli.options import Address, AsJson, Settings, path_of, say
 
 Data = Annotated[
     Path,
@@ -46,6 +47,15 @@ def train(
         Literal["auto", "never"],
         typer.Option("--resume", help="Go on with a run that is there, or refuse it."),
     ] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Train in so many processes of Ray Train, with a GPU each where there are any.",
+        ),
+    ] = None,
+    address: Address = None,
     settings: Settings = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print parameters, steps, memory and time.")
@@ -54,8 +64,8 @@ def train(
 ) -> None:
     """Tune a CLIP or BLIP on a dataset's views, so that it knows objects from any side (Omniview-Tuning).
 
-    The same command again goes on after an interruption, to the last bit. Several processes:
-    `torchrun --nproc-per-node 8 --no-python mvcap train ...`.
+    The same command again goes on after an interruption, to the last bit. Several processes: `--workers 8`,
+    on a cluster with `--address`, or `torchrun --nproc-per-node 8 --no-python mvcap train ...`.
 
     Example: `mvcap train --data my_dataset --clean imagenet/train --out my_run --config ovt`
 
@@ -71,14 +81,28 @@ def train(
         plan = plan_run(configured, data)
         print(json.dumps(plan, indent=1) if as_json else describe(plan))
         return
-    from training.runs import run_training
+    if workers is not None or address is not None:
+        summary = _train_on_ray(configured, data, out, workers or 1, address, resume)
+    else:
+        from training.runs import run_training
 
-    summary = run_training(configured, data, out, resume=resume, say=say)
+        summary = run_training(configured, data, out, resume=resume, say=say)
     if summary and as_json:
         print(json.dumps(summary, indent=1))
     elif summary:
         print(f"{out}: {summary['steps']} steps, loss {summary.get('loss', float('nan')):.4f}")
         say(f"next: mvcap eval {out} --data {data}")
+
+
+def _train_on_ray(
+    config: Any, data: Path, out: Path, workers: int, address: str | None, resume: str
+) -> Mapping[str, Any]:
+    from pipelines.runners.ray_environment import prepare
+
+    found = prepare(address)  # before Ray is imported
+    from pipelines.runners.ray_training import train_on_ray
+
+    return train_on_ray(config, data, out, workers=workers, address=found, resume=resume, say=say)
 
 
 @app.command("eval")

@@ -27,8 +27,11 @@ HEAD_CHECKS = 4
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, *, quiet: bool = False) -> Iterator[None]:
     """Use the Ray this process is connected to already, or connect and disconnect.
+
+    Args:
+        quiet: do not repeat what workers print.
 
     Raises:
         InfrastructureError: there is no cluster at the address.
@@ -42,6 +45,7 @@ def connected(address: str | None) -> Iterator[None]:
         ray.init(
             address=address or "local",
             logging_level=logging.ERROR,
+            log_to_driver=not quiet,
             # A file in the working directory that is named like a module must not shadow it: neither
             # Python nor Ray may put that folder on the workers' path. Only jobs of clients are spared.
             runtime_env={"env_vars": {"PYTHONSAFEPATH": "1"}},
