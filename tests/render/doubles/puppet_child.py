@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def main() -> None:
         if message["kind"] == "setup":
             reply({"kind": "done", "device": "CPU"})
         elif message["kind"] == "view":
+            time.sleep(float(os.environ.get("MVCAP_PUPPET_VIEW_S", "0")))
             reply({"kind": "picture"}, picture(message["border"]))
         elif "refuse" in message["asset"]:
             reply({"kind": "failed", "message": "no such thing", "traceback": "Traceback: line 7"})
