@@ -1,6 +1,7 @@
 """A dataset lives on: it is mended and grows, and what was whole keeps every byte."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -98,4 +99,30 @@ def test_growing_twice_equals_growing_at_once_but_for_the_shards(built, models, 
         return {(row["uid"], row["view_index"]): row for path in data_files(folder) for row in rows(path)}
 
     assert by_key(out) == by_key(tmp_path / "at once")
+    assert verify_dataset(out, deep=True) == []
+
+
+def test_times_of_files_decide_nothing(built, models, fake_config):
+    """As after a copy, or where the clocks of machines differ."""
+    config, out = built
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    for number, path in enumerate(files):
+        os.utime(path, (times := number % 3 * 2_000_000_000, times))  # 1970, 2033 and 2096
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+    assert run(config, out).complete
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files} == before
+    data_files(out)[1].unlink()
+    assert len(verify_dataset(out)) == 2
+    assert run(config, out).complete
+    assert run(fake_config(models("vases/g")), out).views == 21
+    assert verify_dataset(out, deep=True) == []
+
+
+@pytest.mark.parametrize("views", [1, 5, 101])
+def test_any_number_of_views_works(models, fake_config, tmp_path, views: int):
+    out = tmp_path / "out"
+    outcome = run(fake_config(models("chairs/a", "cups/b"), render__views=views), out)
+    assert (outcome.views, outcome.failures) == (2 * views, ())
+    indices = [row["view_index"] for path in data_files(out) for row in rows(path)]
+    assert sorted(indices) == sorted([*range(views), *range(views)])
     assert verify_dataset(out, deep=True) == []

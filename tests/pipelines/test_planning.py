@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from mvcap.commits import CAPTION, RENDER
-from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError
+from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, UsageError
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
@@ -182,3 +182,17 @@ def test_a_damaged_configuration_is_explained(models, fake_config, tmp_path):
     (out / "_mvcap/config.yaml").write_bytes(b"config: [")
     with pytest.raises(CorruptDatasetError, match=r"config\.yaml is damaged: .*delete it"):
         saved_settings(Store(out))
+
+
+def test_two_objects_of_one_uid_are_refused_with_both(fake_config, write_models, tmp_path):
+    folders = [write_models(tmp_path / name, "chairs/a") for name in ("one", "two")]
+    (folders[1] / "labels.csv").write_text("path,category\nchairs/a.obj,throne\n")
+    sources = [{"source": "folder", "options": {"path": str(folder)}} for folder in folders]
+    with pytest.raises(UsageError, match=r"two objects share the uid (?s:.)*chairs(?s:.)*throne"):
+        list_objects(fake_config(folders[0], sources=sources))
+
+
+def test_an_object_that_two_sources_list_alike_counts_once(fake_config, write_models, tmp_path):
+    folder = write_models(tmp_path / "one", "chairs/a")
+    source = {"source": "folder", "options": {"path": str(folder)}}
+    assert len(list_objects(fake_config(folder, sources=[source, source])).objects) == 1
