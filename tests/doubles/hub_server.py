@@ -97,10 +97,15 @@ class Handler(BaseHTTPRequestHandler):
         target = self.hub.root / "lfs" / path.rpartition("/")[2]
         if (fault := self.hub.next_fault("PUT", path)) and fault(self, target):
             self.close_connection = True
-            return
+            return None
+        content = self._sent()
+        if hashlib.sha256(content).hexdigest() != target.name:  # a sender that died
+            return self.refuse(400)
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(self._sent())
-        self.refuse(200)
+        part = target.with_name(f"{target.name}.{threading.get_ident()}")
+        part.write_bytes(content)
+        part.rename(target)
+        return self.refuse(200)
 
     def do_POST(self) -> None:
         path = self._note()
