@@ -18,12 +18,15 @@ from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, UsageError
 from mvcap.plan import Plan
 from mvcap.pushes import Hashes, Repository
-from mvcap.report.card_metadata import FAILURES, OBJECTS, SCORES, with_split_sizes
+from mvcap.report.card import BIBTEX
+from mvcap.report.card_metadata import with_split_sizes
+from mvcap.report.croissant import TABLES, croissant
 from mvcap.schema import SCHEMA_VERSION
 from mvcap.storage import Store
 from pipelines.surveying import survey
 
 CARD: Final = "README.md"
+CROISSANT: Final = "croissant.json"
 MANIFEST: Final = "manifest.json"
 FILES_AT_ONCE: Final = 100
 BYTES_AT_ONCE: Final = 8 * 10**9
@@ -68,7 +71,11 @@ def push_dataset(root: Path, repository: Repository, *, private: bool, say: Call
     if not survey(store, plan).complete or not (root / CARD).exists():
         raise UsageError(f"{root} is not finished; the command that began it goes on with it")
     wanted = dict(_files(root, store, plan))
-    last = {CARD: _card(store, plan, repository), MANIFEST: _manifest(wanted)}
+    last = {
+        CARD: _card(store, plan, repository),
+        CROISSANT: _croissant(store, wanted, repository),
+        MANIFEST: _manifest(wanted),
+    }
     repository.create(private=private)
     there = repository.list_files()
     lacking = {name: file for name, file in wanted.items() if not _is_there(there.get(name), file.sha256)}
@@ -96,7 +103,7 @@ def _files(root: Path, store: Store, plan: Plan) -> Iterator[tuple[str, _File]]:
         if commit and commit.file and commit.sha256:
             facts = {"split": shard.split, "rows": commit.rows}
             yield commit.file, _File(root / commit.file, commit.sha256, commit.bytes, facts)
-    for name in (OBJECTS, FAILURES, SCORES, store.name_of(store.samples_path)):
+    for name in (*TABLES, store.name_of(store.samples_path)):
         path = root / name
         if path.exists():
             yield name, _File(path, files.checksum_of(path), path.stat().st_size)
@@ -115,6 +122,17 @@ def _card(store: Store, plan: Plan, repository: Repository) -> bytes:
     metadata = DatasetCardData(**with_split_sizes(told, sizes))
     body = card.text.strip().replace("PATH_OR_NAME", repository.name)
     return f"---\n{metadata.to_yaml()}\n---\n\n{body}\n".encode()
+
+
+def _croissant(store: Store, wanted: Mapping[str, _File], repository: Repository) -> bytes:
+    """Describe the files for whatever reads Croissant."""
+    return croissant(
+        repository.name.partition("/")[2],
+        url=repository.url,
+        licenses={item.record.license or "unknown" for item in store.read_objects()},
+        tables=[table for table in TABLES if table in wanted],
+        cite_as=BIBTEX,
+    )
 
 
 def _manifest(wanted: Mapping[str, _File]) -> bytes:

@@ -23,18 +23,19 @@ IMPORTER = "pictures"
 CAMERAS = ".cameras"
 """Ends the name of a setting that says what is known of a source's cameras."""
 
-CITATION = """## Citation
-
-The method, and the dataset that this one follows, MVCap, are of:
-
-```bibtex
-@inproceedings{ruan2024omniview,
+BIBTEX = """@inproceedings{ruan2024omniview,
   title     = {Omniview-Tuning: Boosting Viewpoint Invariance of Vision-Language Pre-training Models},
   author    = {Ruan, Shouwei and Dong, Yinpeng and Liu, Hanqing and Huang, Yao and
                Su, Hang and Wei, Xingxing},
   booktitle = {European Conference on Computer Vision (ECCV)},
   year      = {2024}
-}
+}"""
+CITATION = f"""## Citation
+
+The method, and the dataset that this one follows, MVCap, are of:
+
+```bibtex
+{BIBTEX}
 ```"""
 
 

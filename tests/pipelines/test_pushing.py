@@ -73,11 +73,12 @@ def test_all_that_readers_need_is_there_and_card_and_manifest_came_last(dataset,
     pushed = push(dataset, private=True)
     there = writable.root / "datasets" / "me" / "chairs"
     assert data_of(there) == data_of(dataset)
-    assert sorted(writable.commits[-1]) == ["README.md", "manifest.json"]
+    assert sorted(writable.commits[-1]) == ["README.md", "croissant.json", "manifest.json"]
     assert not any("README.md" in commit for commit in writable.commits[:-1])
     manifest = json.loads((there / "manifest.json").read_bytes())
     assert {name: manifest["files"][name]["sha256"] for name in data_of(dataset)} == data_of(dataset)
     assert manifest["files"]["objects.parquet"]["bytes"] == (dataset / "objects.parquet").stat().st_size
+    assert json.loads((there / "croissant.json").read_bytes())["url"] == f"{writable.url}/datasets/me/chairs"
     card = DatasetCard.load(there / "README.md")
     [split] = card.data.to_dict()["dataset_info"][0]["splits"]
     assert (split["name"], split["num_examples"]) == ("train", 9)
