@@ -108,7 +108,7 @@ def remove(
 @app.command()
 def merge(
     datasets: Annotated[
-        list[Any], typer.Argument(metavar="DIR...", parser=place_of, help="Finished datasets, two or more.")
+        list[Any], typer.Argument(metavar="DIR", parser=place_of, help="Finished datasets, two or more.")
     ],
     out: Annotated[Any, typer.Option("--out", metavar="DIR", parser=place_of, help="A new folder.")],
     mixed_renderers: Annotated[
