@@ -157,7 +157,10 @@ def eval_(
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures encoded at once.")] = 64,
     loaders: Annotated[int, typer.Option("--loaders", min=0, help="Processes that decode pictures.")] = 2,
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device")] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        typer.Option("--device", help="Where the model runs; a GPU if there is one."),
+    ] = "auto",
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
