@@ -7,12 +7,13 @@ prompt.
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 from PIL import Image, ImageStat
 from pydantic import BaseModel, ConfigDict, Field
 
 from captions.captioner import Captioner, Json
+from mvcap.config import OPERATIONAL
 
 COLOURS: Final = {
     "black": (0, 0, 0),
@@ -33,7 +34,7 @@ COLOURS: Final = {
 class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    image_seconds: float = Field(0.0, ge=0)
+    image_seconds: Annotated[float, Field(ge=0), OPERATIONAL] = 0.0
     """Time to sleep per picture, as if a device worked on it."""
     empty_for: tuple[str, ...] = ()
     """Prompts with one of these substrings get an empty caption."""

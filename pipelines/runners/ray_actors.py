@@ -3,8 +3,6 @@
 import time
 from typing import Any
 
-import ray
-
 from mvcap.places import Place
 from pipelines.ledger import Assignment
 from pipelines.shards import ShardWorker
@@ -27,6 +25,10 @@ class Board:
         return counts
 
 
+def take_room() -> None:
+    """Do nothing, as soon as a node has room for it."""
+
+
 class ShardActor:
     """A `ShardWorker` in a process of its own."""
 
@@ -37,10 +39,9 @@ class ShardActor:
         self._unsent = 0
         self._sent_at = 0.0
 
-    def open(self) -> str:
-        """Load the heavy side, and return the id of the node; errors reach the driver as they are."""
+    def open(self) -> None:
+        """Load the heavy side; errors reach the driver as they are."""
         self._worker.__enter__()
-        return str(ray.get_runtime_context().get_node_id())
 
     def run(self, assignment: Assignment) -> ShardReport | None:
         report = self._worker.run(assignment, self._advance)

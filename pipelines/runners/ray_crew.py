@@ -16,9 +16,9 @@ from mvcap.errors import DeviceFaultError, InfrastructureError
 from mvcap.places import Place
 from pipelines.ledger import Assignment, Ledger
 from pipelines.placement import Demand, Placement, place
-from pipelines.runners.ray_actors import Board, ShardActor
+from pipelines.runners.ray_actors import Board, ShardActor, take_room
 from pipelines.runners.ray_connection import HEAD_CHECK_S, POLL_S, cause_of, death_of
-from pipelines.runners.ray_nodes import Node, actor_options, demand_of, living_nodes
+from pipelines.runners.ray_nodes import Node, actor_options, demand_of, living_nodes, ray_needs
 from pipelines.stages import Observer, Stage
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,7 @@ class Member:
 
     demand: Demand
     actor: Any
-    node: str | None
-    """None until Ray has found a place for it."""
+    node: str
     assignment: Assignment | None = None
     """None while it starts or is idle."""
 
@@ -63,6 +62,8 @@ class Crew:
         self._busy: dict[Any, Member] = {}
         """Object reference of the running call -> who runs it."""
         self._idle: dict[StageName, list[Member]] = {name: [] for name in self._stages}
+        self._called_for: dict[StageName, list[Any]] = {name: [] for name in self._stages}
+        """Calls that wait for a node which has room for a worker."""
         self._starts_lost = 0
         self._look_at_nodes = nodes
         self._nodes: Mapping[str, Node] = {}
@@ -81,7 +82,7 @@ class Crew:
                 self._follow_nodes()
                 nodes_at = time.monotonic() + HEAD_CHECK_S
             self._assign(ledger)
-            for call in self._finished():
+            for call in self._finished(stop):
                 self._take_in(call, ledger, observer)
             if time.monotonic() > shown_at:
                 self._show_progress(observer)
@@ -108,8 +109,7 @@ class Crew:
             for _ in range(min(count - present[node], missing)):
                 self._hire(demand, node)
                 missing -= 1
-        for _ in range(min(placement.waiting - present[None], missing)):
-            self._hire(demand, None)
+        self._call_for(demand, max(min(placement.waiting, missing), 0))
         if not placement.on:
             needs = ", ".join(f"{name} {amount:g}" for name, amount in demand.needs.items())
             log.warning("no node has room for a worker to %s (%s): waiting for one", demand.stage, needs)
@@ -119,15 +119,33 @@ class Crew:
         for idle in self._idle.values():
             yield from idle
 
-    def _hire(self, demand: Demand, node: str | None) -> None:
+    def _call_for(self, demand: Demand, workers: int) -> None:
+        """Let Ray know for how many workers no node has room, so that a cluster which can grow does.
+
+        They are hired where a node that joins was found fit; Ray itself would put them on any other.
+        """
+        calls = self._called_for[demand.stage]
+        if calls:
+            _, calls = ray.wait(calls, num_returns=len(calls), timeout=0)
+        for call in calls[workers:]:
+            ray.cancel(call)
+        more: Any = ray.remote(max_retries=0, **ray_needs(demand))(take_room)
+        self._called_for[demand.stage] = calls[:workers] + [
+            more.remote() for _ in range(workers - len(calls))
+        ]
+
+    def _hire(self, demand: Demand, node: str) -> None:
         remote = ray.remote(ShardActor).options(**actor_options(demand, node))
         stage = self._stages[demand.stage]
         member = Member(demand, remote.remote(stage, self._root, self._drop_views, self._board), node)
         self._busy[member.actor.open.remote()] = member
 
-    def _finished(self) -> list[Any]:
+    def _finished(self, stop: threading.Event) -> list[Any]:
         """Wait a while for a call to end, and return all that have."""
         calls = list(self._busy)
+        if not calls:  # there is no node to hire on
+            stop.wait(POLL_S)
+            return []
         finished, _ = ray.wait(calls, num_returns=1, timeout=POLL_S)
         if finished:
             finished, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
@@ -163,9 +181,7 @@ class Crew:
             self._lose(member, death_of(error), ledger)
             return
         self._starts_lost = 0
-        if member.assignment is None:
-            member.node = answer
-        else:
+        if member.assignment:
             ledger.finish(member.assignment, size=answer.bytes if answer else 0)
             if answer:
                 observer.finish(answer)
@@ -179,7 +195,7 @@ class Crew:
         if member.assignment:
             log.warning("lost the worker at %s; it will be done again: %s", member.assignment, cause)
             ledger.lose(member.assignment, cause)
-        elif member.node is None or member.node in living_nodes():
+        elif member.node in living_nodes():
             self._starts_lost += 1
             if self._starts_lost > MAX_STARTS_LOST:
                 raise InfrastructureError(f"workers to {member.demand.stage} die while they start: {cause}")
@@ -191,3 +207,6 @@ class Crew:
             ray.wait(closing, num_returns=len(closing), timeout=CLOSING_S)
         for member in self._members():
             ray.kill(member.actor)
+        for calls in self._called_for.values():
+            for call in calls:
+                ray.cancel(call)

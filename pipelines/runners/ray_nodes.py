@@ -62,17 +62,21 @@ def demand_of(stage: Stage[Any, Any], nodes: Mapping[str, Node]) -> Demand:
     )
 
 
-def actor_options(demand: Demand, node: str | None) -> dict[str, Any]:
-    """Return how Ray is asked for a worker, on one node alone or wherever there is room one day."""
+def ray_needs(demand: Demand) -> dict[str, Any]:
+    """Return what a worker needs, as Ray's options have it."""
     needs = dict(demand.needs)
     return {
         "num_cpus": needs.pop("CPU", 0),
         "num_gpus": needs.pop("GPU", 0),
         "memory": int(needs.pop("memory", 0)) or None,
         "resources": needs,
-        "max_restarts": 0,
-        **({"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)} if node else {}),
     }
+
+
+def actor_options(demand: Demand, node: str) -> dict[str, Any]:
+    """Return how Ray is asked for a worker on one node alone."""
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return {**ray_needs(demand), "max_restarts": 0, "scheduling_strategy": there}
 
 
 def cpus_of_cluster(nodes: Sequence[Node]) -> int:

@@ -44,6 +44,7 @@ class ForkedDrivers:
         """Start `mvcap ARGUMENTS`."""
         self._started += 1
         log = self._folder / f"driver-{self._started}.log"
+        log.touch()  # so that it can be read at once
         pid = self.ask(
             arguments=[*map(str, arguments)],
             environment=environment,

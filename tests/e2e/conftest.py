@@ -5,7 +5,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +37,34 @@ def ray_drivers(forked_drivers: dict[str, Any], tmp_path_factory: pytest.TempPat
     """Runs the command without a start-up, with Ray imported."""
     with forked_drivers["start"](tmp_path_factory.mktemp("drivers"), forked_drivers["WITH_RAY"]) as run:
         yield run
+
+
+@pytest.fixture(scope="session")
+def ray_clusters() -> SimpleNamespace:
+    """What `tests/doubles/ray_clusters.py` holds: clusters on this machine, and what can happen to them."""
+    path = Path(__file__).parents[1] / "doubles" / "ray_clusters.py"
+    return SimpleNamespace(**runpy.run_path(str(path)))
+
+
+@pytest.fixture
+def start_ray() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start Ray as an administrator does: `ray ARGUMENTS`, behind another command where one is given."""
+    started = []
+
+    def start(*arguments: str, before: Sequence[str] = (), **environment: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [*before, MVCAP.with_name("ray"), *arguments],
+            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")
