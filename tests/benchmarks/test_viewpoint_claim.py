@@ -155,6 +155,6 @@ def test_a_choice_takes_the_best_viewpoints_among_those_that_lose_little():
         return Marks(np.concatenate([np.arange(200) < count for count in right]), 0.0)
 
     base = marks(100, 100, 100)
-    by_share = {0.3: marks(101, 100, 104), 0.5: marks(99, 98, 110), 1.0: marks(90, 100, 150)}
-    assert run.choose_share(exam, base, by_share) == 0.5
-    assert run.choose_share(exam, base, {0.5: marks(90, 100, 150), 0.3: marks(97, 97, 101)}) == 0.3
+    by_share = {0.4: marks(101, 100, 104), 0.7: marks(99, 98, 110), 1.0: marks(90, 100, 150)}
+    assert run.choose_share(exam, base, by_share) == 0.7
+    assert run.choose_share(exam, base, {0.7: marks(90, 100, 150), 0.4: marks(97, 97, 101)}) == 0.4

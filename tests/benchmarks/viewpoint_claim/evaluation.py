@@ -19,6 +19,8 @@ from viewpoint_claim.tiny_clip import image_features
 CLEAN, DAMAGED, ODD = 0, 1, 2
 KINDS: Final = ("clean", "2D-OOD", "viewpoint-OOD")
 WHITE: Final = np.full(3, 255, np.uint8)
+SHOWN: Final = {"frontal": 6, "odd": 9}
+"""Views of each object; more would say little, as those of one object succeed and fail together."""
 DAMAGED_VIEWS: Final = 2
 """Frontal views of each object that are damaged, each in every way."""
 
@@ -58,8 +60,9 @@ class Marks:
 def make_exam(parted: Parted, part: Part) -> Exam:
     """Put a part's views on white, and damage some of the frontal ones."""
     pictures = parted.pictures
-    frontal, odd = (parted.rows(part, frontal=wanted) for wanted in (True, False))
-    few = frontal[_order_within(pictures.objects[frontal]) < DAMAGED_VIEWS]
+    frontal = _first(SHOWN["frontal"], parted.rows(part, frontal=True), pictures.objects)
+    odd = _first(SHOWN["odd"], parted.rows(part, frontal=False), pictures.objects)
+    few = _first(DAMAGED_VIEWS, frontal, pictures.objects)
     rows = np.concatenate([frontal, np.repeat(few, len(CORRUPTIONS)), odd])
     kinds = np.repeat([CLEAN, DAMAGED, ODD], [len(frontal), len(few) * len(CORRUPTIONS), len(odd)])
     pixels = on_white(pictures.rgba[rows])
@@ -93,7 +96,7 @@ def take(exam: Exam, encode: Callable[[Tensor], Tensor], class_features: Tensor)
     )
 
 
-def _order_within(objects: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the views of each object from 0; `objects` ascends."""
-    _, first, inverse = np.unique(objects, return_index=True, return_inverse=True)
-    return np.arange(len(objects)) - first[inverse]
+def _first(count: int, rows: NDArray[np.int64], objects: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Take the first rows of each object; `objects` of all pictures ascends."""
+    _, first, inverse = np.unique(objects[rows], return_index=True, return_inverse=True)
+    return rows[np.arange(len(rows)) - first[inverse] < count]

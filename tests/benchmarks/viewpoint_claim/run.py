@@ -16,7 +16,7 @@ from viewpoint_claim.tiny_clip import Pretraining, class_features, pretrain
 from viewpoint_claim.tuning import tune
 from viewpoint_claim.wording import Tokenizer
 
-SHARES: Final = (0.3, 0.5, 0.7, 1.0)
+SHARES: Final = (0.4, 0.7, 1.0)
 """Of the tuned weights in the mean with the base's, from which validation objects choose."""
 TOLERATED: Final = {CLEAN: 0.5, DAMAGED: 1.0}
 """Points that a choice may lose on validation objects."""
