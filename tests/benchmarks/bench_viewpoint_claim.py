@@ -3,7 +3,7 @@
     .venv/bin/pytest -s --timeout 0 tests/benchmarks/bench_viewpoint_claim.py
 
 Renders the furniture from the front and from odd sides, once: pictures stay in BENCH_CLAIM_CACHE (mvcap's
-cache folder). Each of BENCH_CLAIM_SEEDS=3 seeds is another split of the objects, base and tuning.
+cache folder). Each of BENCH_CLAIM_SEEDS=2 seeds is another split of the objects, base and tuning.
 BENCH_CLAIM_ROWS=ours takes the rows whose names begin so; `viewpoint_claim/rows.py` says what each row is.
 """
 
@@ -27,7 +27,7 @@ from viewpoint_claim.rows import ROWS
 from viewpoint_claim.run import Result, make_base, open_bench, run_row
 
 CACHE = Path(os.environ.get("BENCH_CLAIM_CACHE", cache_folder() / "viewpoint_claim"))
-SEEDS = range(int(os.environ.get("BENCH_CLAIM_SEEDS", "3")))
+SEEDS = range(int(os.environ.get("BENCH_CLAIM_SEEDS", "2")))
 CHOSEN = tuple(row for row in ROWS if row.name.strip(" +").startswith(os.environ.get("BENCH_CLAIM_ROWS", "")))
 
 

@@ -46,7 +46,8 @@ def write_line(
             before = [one.accuracy(exam, kind, unseen=unseen) for one, exam in zip(base, exams, strict=True)]
             values = [after - earlier for after, earlier in zip(values, before, strict=True)]
         mean, deviation = mean_and_deviation(values)
-        return f"{mean:{'+' if base is not None else ''}.1f} ±{deviation:4.1f}"
+        sign = "+" if base is not None else ""
+        return f"{mean:{sign}.1f} ±{deviation:4.1f}" if len(values) > 1 else f"{mean:{sign}.1f}"
 
     low, high = interval(marks, exams, base=base)
     spread = float(np.mean([one.spread for one in marks]))
