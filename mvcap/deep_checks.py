@@ -132,8 +132,6 @@ def _flaws_of_facts(
     if item:
         record = item.record
         expected |= {"category": item.category, "source": record.source, "source_id": record.source_id}
-    if asset := commit.assets.get(row["uid"], {}).get("asset_sha256"):
-        expected["asset_sha256"] = asset
     if commit.stage == CAPTION and "duplicate_of" in row:
         expected["duplicate_of"] = commit.duplicates.get(row["uid"])
     for column, value in expected.items():
