@@ -9,6 +9,7 @@ import typer
 
 from mvcap.cli.app import app
 from mvcap.cli.options import Address, AsJson, Settings, path_of, say
+from mvcap.errors import UsageError
 
 Data = Annotated[
     Path,
@@ -161,6 +162,17 @@ def eval_(
         Literal["auto", "cpu", "cuda"],
         typer.Option("--device", help="Where the model runs; a GPU if there is one."),
     ] = "auto",
+    adversarial_views: Annotated[
+        bool,
+        typer.Option(
+            "--adversarial-views",
+            help="Search by rendering, instead, the viewpoints of a dataset's objects from which the model "
+            "fails most.",
+        ),
+    ] = False,
+    objects: Annotated[
+        int, typer.Option("--objects", min=1, help="Of a dataset, searched by --adversarial-views.")
+    ] = 20,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
@@ -174,13 +186,34 @@ def eval_(
 
     Example: `mvcap eval my_run --suite ovt --data imagenet-1k=imagenet/val --data miro=miro`
 
+    Example: `mvcap eval my_run --adversarial-views --data my_dataset --objects 50`
+
     Example: `mvcap eval --config ovt --set model.options.model=ViT-L-14 --data my_dataset`
     """
     from training.evaluation.reporting import describe
     from training.evaluation.running import Model, run_evaluation
 
+    model = Model(run, config, tuple(settings or ()), interpolate)
+    if adversarial_views:
+        if suite:
+            raise UsageError("--suite: bad viewpoints are searched of datasets of ours, by --data")
+        from pipelines.adversarial_views import describe_all, search_all
+
+        found = search_all(
+            model,
+            data or ["mvcap-dataset"],
+            out or (run / "eval" if run else Path("mvcap-eval")),
+            split=split,
+            objects=objects,
+            templates=templates,
+            with_base=base,
+            device=device,
+            say=say,
+        )
+        print(json.dumps(found, indent=1) if as_json else describe_all(found))
+        return
     report = run_evaluation(
-        Model(run, config, tuple(settings or ()), interpolate),
+        model,
         data or ([] if suite else ["mvcap-dataset"]),
         out or (run / "eval" if run else Path("mvcap-eval")),
         split=split,

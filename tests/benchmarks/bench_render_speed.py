@@ -106,7 +106,8 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 def render(job: RenderJob) -> list[RenderedView]:
     """Render with a child of its own, which has ended on return."""
-    with blender.create(blender.Options(), interpreter=None) as renderer:
+    patient = blender.Options(step_timeout_s=1800)  # a reference view of 512 px takes minutes
+    with blender.create(patient, interpreter=None) as renderer:
         return renderer.render(job)
 
 
