@@ -74,7 +74,7 @@ def test_dirty_scenes_are_rejected_with_their_reasons_and_the_good_one_completes
         "sparse": ("import", "no_poses"),
         "images": ("import", "too_few_views"),
     }
-    assert verify_dataset(out) == []
+    assert verify_dataset(out, deep=True) == []
 
 
 def test_cameras_and_masks_are_stored_beside_the_frames_own_bytes(scenes, tmp_path):

@@ -121,7 +121,7 @@ def test_what_is_mended_joins_and_all_other_rows_keep_their_bytes(built, config,
     assert {key: after[key] for key in before} == before
     assert len(after) == 24
     assert pictures_asked_of(openai_server) == 10
-    assert verify_dataset(built) == []
+    assert verify_dataset(built, deep=True) == []
     for path in (built / "data").glob("*.parquet"):
         keys = [(row["uid"], row["view_index"]) for row in pq.read_table(path).to_pylist()]
         assert keys == sorted(keys)
@@ -155,7 +155,7 @@ def test_what_fails_again_counts_its_attempts_and_changes_no_row(built, config):
     failed = failures(built)
     assert count(failed) == {"bad_asset": 4, "empty_caption": 6}
     assert {row["attempts"] for row in failed.values() if row["reason"] == "bad_asset"} == {2}
-    assert verify_dataset(built) == []
+    assert verify_dataset(built, deep=True) == []
     views = list((built / "_mvcap/views").glob("*.parquet"))
     assert len(views) == 1  # of the shard that lacks captions, for whoever writes them later
 
@@ -190,7 +190,7 @@ def test_a_run_that_ended_between_views_and_captions_is_finished_by_any_build(
     assert {key: after[key] for key in before} == before
     assert pictures_asked_of(openai_server) == 4  # what was mended; silence is not asked again
     assert count(failures(built)) == {"empty_caption": 6}
-    assert verify_dataset(built) == []
+    assert verify_dataset(built, deep=True) == []
 
 
 def stop_before_captions(config: Config, out: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_dataset_without_captions_stays_without(config, mend, tmp_path):
     mend()
     outcome = again(config, out)
     assert (outcome.views, outcome.uncaptioned, outcome.failures) == (24, 24, ())
-    assert verify_dataset(out) == []
+    assert verify_dataset(out, deep=True) == []
 
 
 def test_settings_that_change_pictures_or_captions_are_refused(built, config):

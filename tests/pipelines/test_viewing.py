@@ -75,7 +75,7 @@ def test_objects_are_rendered_and_pictures_imported_in_one_build(mixed, tmp_path
     assert all((row["camera_to_world"] is None) == (row["source"] == "images") for row in found)
     assert all(row["caption"] for row in found)
     assert [(item.stage, item.reason) for item in outcome.failures] == [("import", "bad_asset")]
-    assert verify_dataset(out) == []
+    assert verify_dataset(out, deep=True) == []
 
 
 def test_the_card_tells_of_both(mixed, tmp_path):
