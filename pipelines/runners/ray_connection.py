@@ -21,6 +21,8 @@ STORE_BYTES = 128 * 2**20
 """Ray's shared memory; only counts travel through it, and Ray refuses less than 75 MiB."""
 CONNECT_S = 20.0
 """Until a cluster has answered: Ray itself would go on trying for many minutes."""
+CLIENT_CONNECT_S = 60.0
+"""The same for a client's port, behind which the head first starts a server for this driver."""
 HEAD_CHECK_S = 3.0
 HEAD_CHECKS = 4
 """Failed checks in a row before the head counts as lost: Ray itself ends the process after a minute."""
@@ -74,7 +76,8 @@ class HeadCheck:
 
     def __init__(self, cluster: str | None) -> None:
         self._cluster = cluster
-        self._connected_by = time.monotonic() + CONNECT_S if cluster else math.inf
+        self._patience_s = CLIENT_CONNECT_S if is_client(cluster) else CONNECT_S
+        self._connected_by = time.monotonic() + self._patience_s if cluster else math.inf
         self._address: tuple[str, int] | None = None
         self._met = False
         self._failed = 0
@@ -93,7 +96,7 @@ class HeadCheck:
         """
         if time.monotonic() > self._connected_by:
             raise InfrastructureError(
-                f"something listens at {self._cluster}, but no Ray answered within {CONNECT_S:.0f} s: give "
+                f"something listens at {self._cluster}, but no Ray answered within {self._patience_s:.0f} s: give "
                 "the port of its head (6379, or ray://HOST:10001), see `ray status`, and set RAY_AUTH_TOKEN "
                 "if the cluster asks for a token"
             )

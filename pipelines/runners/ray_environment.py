@@ -87,7 +87,7 @@ def choose_token(address: str) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"
     else:
         raise UsageError(
-            f"the Ray cluster at {address} asks for a token: set RAY_AUTH_TOKEN, or copy ~/.ray/auth_token "
+            f"the Ray cluster at {address} asks for a token; set RAY_AUTH_TOKEN, or copy ~/.ray/auth_token "
             "from the machine that started it"
         )
 
