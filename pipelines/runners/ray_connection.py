@@ -96,9 +96,9 @@ class HeadCheck:
         """
         if time.monotonic() > self._connected_by:
             raise InfrastructureError(
-                f"something listens at {self._cluster}, but no Ray answered within {self._patience_s:.0f} s: give "
-                "the port of its head (6379, or ray://HOST:10001), see `ray status`, and set RAY_AUTH_TOKEN "
-                "if the cluster asks for a token"
+                f"something listens at {self._cluster}, but no Ray answered within {self._patience_s:.0f} s: "
+                "give the port of its head (6379, or ray://HOST:10001), see `ray status`, and set "
+                "RAY_AUTH_TOKEN if the cluster asks for a token"
             )
         if self._address is None or time.monotonic() < self._next:
             return
