@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -22,6 +23,13 @@ SETTINGS = (
 )
 SLOWLY = ("render.options.view_seconds=0.5", "captions.options.image_seconds=0.25")
 QUICKLY = ("render.options.view_seconds=0", "captions.options.image_seconds=0")
+SEEDS = (
+    [int(os.environ["MVCAP_KILL_SEED"])]
+    if "MVCAP_KILL_SEED" in os.environ
+    else range(30)
+    if os.environ.get("MVCAP_SOAK")
+    else []  # each takes a minute: tests/e2e/test_seeded_kills.py draws what is cheaper to kill
+)
 
 
 class Builds:
@@ -158,6 +166,29 @@ def test_a_node_that_lacks_something_gets_no_work_and_is_named_with_the_remedy(
     assert f"does not see what the driver writes to {tmp_path / 'refused'}" in refused.said
     assert "every node mounts under the same path" in refused.said
     assert not ray_clusters.commits(tmp_path / "refused")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_a_seed_kills_on_a_cluster_nothing_is_lost(nodes, builds, out, ray_clusters, seed):
+    """Workers, nodes and drivers, each once a drawn number of commits is there."""
+    rng = np.random.default_rng(seed)
+    moments = sorted(rng.integers(1, 2 * len(NAMES), size=3).tolist())
+    kills = [(moment, ("worker", "node", "driver")[rng.integers(3)]) for moment in moments]
+    print(f"MVCAP_KILL_SEED={seed} kills {kills}")
+    nodes.have(2)
+    driver = builds.start(out, nodes.address)
+    for moment, victim in kills:
+        ray_clusters.wait_until(lambda moment=moment: ray_clusters.commits(out, "*") >= moment, driver)
+        if victim == "driver":
+            driver.send_signal(signal.SIGKILL)
+            assert driver.wait() in (DONE, KILLED), driver.said
+            driver = builds.start(out, nodes.address)
+        elif victim == "node":
+            nodes.remove(nodes.workers[rng.integers(2)], gracefully=False)
+            nodes.add()
+        else:
+            ray_clusters.end_worker(*nodes.workers)  # unless all are between two shards
+    assert driver.wait() == DONE, driver.said
 
 
 def test_a_lost_head_ends_the_driver_and_the_same_command_finishes_on_a_new_cluster(
