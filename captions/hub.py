@@ -79,5 +79,6 @@ def _unavailable(
         f"{what_went_wrong(error, f'the model {model_url(model, endpoint)}', revision)}\n"
         "To work without the hub, copy the model to a folder on a machine that has access,\n"
         f"    hf download {model} --local-dir FOLDER\n"
-        "and set the captioner's option `model` to that folder."
+        "and add --set captions.options.model=FOLDER. `mvcap render` needs no captioner, and\n"
+        "--set captions.options.model=tiny is a toy that ships with mvcap."
     )

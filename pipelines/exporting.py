@@ -47,7 +47,7 @@ def export_dataset(
         choice: which views; all of them where None.
 
     Raises:
-        UsageError: an unknown format or option, an unfinished dataset, nothing chosen, a folder in use, or
+        UsageError: an unknown format or option, an unfinished dataset, nothing chosen, a filled folder, or
             views that the format cannot hold.
     """
     if format_name not in (known := export_formats()):
@@ -59,7 +59,7 @@ def export_dataset(
     if not survey(store, plan).complete:
         raise UsageError(f"{root} is not finished; the command that began it goes on with it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} is in use: export into a new folder with --out")
+        raise OutputError(f"{out} exists already: export into a new folder with --out")
     chosen = ChosenViews(store, plan, choice or Choice())
     try:
         with files.disk_full_explained(out), _new_folder(out.absolute()) as folder:

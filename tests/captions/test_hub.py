@@ -169,7 +169,7 @@ def test_machine_without_network_is_told_at_once(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ModelUnavailableError, match="not in the local cache and cannot be fetched") as caught:
         check_model("some/model", None, endpoint="http://127.0.0.1:9")
     assert time.monotonic() - start < 5
-    assert "set the captioner's option `model` to that folder" in str(caught.value)
+    assert "--set captions.options.model=FOLDER" in str(caught.value)
 
 
 def test_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -79,7 +79,7 @@ def describe(report: Mapping[str, Any]) -> str:
         )
         if "difference" in told:
             kept = "" if told["retention"] is None else f", {100 * told['retention']:.1f} % of it left"
-            line += f"  {_share(told['base']['top1'])} -> {_signed(told['difference'])}{kept}"
+            line += f"  {_signed(told['difference'])} on {_share(told['base']['top1'])}{kept}"
         lines.append(line)
         if (views := told["views_of_objects"]) is not None:
             lines.append(

@@ -109,7 +109,7 @@ def test_an_unfinished_dataset_is_refused(dataset, tmp_path):
 def test_a_folder_in_use_is_not_written_into(dataset, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("keep me")
-    with pytest.raises(OutputError, match="in use"):
+    with pytest.raises(OutputError, match="exists already"):
         export_dataset(dataset, "mvcap-json", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 

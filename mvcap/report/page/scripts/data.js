@@ -43,5 +43,5 @@ function complaints(view) {
 
 function describeCamera(view) {
   if (view.azimuth === null) return "camera unknown";
-  return `azimuth ${Math.round(view.azimuth)}°, elevation ${Math.round(view.elevation)}°`;
+  return `azimuth ${Math.round(view.azimuth) % 360}°, elevation ${Math.round(view.elevation)}°`;
 }
