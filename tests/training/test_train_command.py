@@ -63,7 +63,10 @@ def test_mistakes_are_explained(command, tmp_path):
     with pytest.raises(ConfigError, match=r"did you mean 'steps'\?"):
         app(command(tmp_path / "run", "--set", "optimiser.step=3"), standalone_mode=False)
     with pytest.raises(OutputError, match="not a finished dataset"):
-        app(["train", "--data", str(tmp_path), "--config", "demo"], standalone_mode=False)
+        app(
+            ["train", "--data", str(tmp_path), "--config", "demo", "--out", str(tmp_path / "run")],
+            standalone_mode=False,
+        )
 
 
 def test_killed_in_the_middle_it_ends_with_the_same_weights(command, tmp_path):
