@@ -50,7 +50,7 @@ test: setup chromium
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
-	$(VENV)/bin/pytest -m 'not gpu and not hub' --durations=15
+	$(VENV)/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'not gpu and not hub' --durations=15
 
 bench: setup
 	$(VENV)/bin/pytest -s tests/benchmarks/bench_*.py

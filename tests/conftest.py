@@ -30,6 +30,17 @@ f 1 4 3
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests on one worker, and all files that start Ray on another, one after the other.
+
+    Two clusters at once would take each other's ports and memory, and theirs is the longest part: it comes first.
+    """
+    starts_ray = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in starts_ray)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in starts_ray else str(item.path)))
+
+
 @pytest.fixture
 def openai_server() -> Iterator[Any]:
     """A server of `tests/doubles/openai_server.py`, whose faults prompts ask for."""
