@@ -33,7 +33,7 @@ f 1 4 3
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests on one worker, and all files that start Ray on another, one after the other.
 
-    Two clusters at once would take each other's ports and memory, and theirs is the longest part: it comes first.
+    Two clusters at once would take each other's ports. Theirs is the longest part, so it comes first.
     """
     starts_ray = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in starts_ray)

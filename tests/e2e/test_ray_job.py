@@ -42,10 +42,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 def dashboard() -> Iterator[str]:
     """A head with its dashboard, as an administrator starts it; gives the dashboard's address."""
     command = [BIN / "ray", "start", "--head", "--num-cpus=2", "--object-store-memory=100000000", "--block"]
+    options = ["--include-dashboard=true", f"--dashboard-port={DASHBOARD}"]
     # The default port of its agent, 52365, is one that any client may have been lent. Where it is taken, the
     # agent goes on without its server (Ray 2.60, `DashboardAgent.run`), and no job can ever be submitted.
-    ports = [f"--port={PORT}", f"--dashboard-port={DASHBOARD}", "--dashboard-agent-listen-port=0"]
-    head = subprocess.Popen([*command, *ports, "--include-dashboard=true"], env=NODE, stdout=subprocess.DEVNULL)
+    ports = [f"--port={PORT}", "--dashboard-agent-listen-port=0"]
+    head = subprocess.Popen([*command, *options, *ports], env=NODE, stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{DASHBOARD}"
     try:
         wait_for_jobs(address)
