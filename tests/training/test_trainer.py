@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from open_clip.transformer import PatchDropout
 
 from mvcap.errors import TrainingDivergedError, UsageError
 from training.assembling import make_batches
@@ -104,6 +105,24 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(begin, changes):
         for folder in (run, run.parent / "whole")
     ]
     assert timeless[0] == timeless[1]
+
+
+def test_a_stopped_run_drops_the_same_patches_as_if_it_had_not_been(begin):
+    def dropping(run):
+        trainer, folder = begin(run, tune__image="full")
+        trainer.student.network.visual.patch_dropout = PatchDropout(0.5)
+        return trainer, folder
+
+    whole, _ = dropping("whole")
+    whole.train(None)
+    stopped, run = dropping("stopped")
+    stopped._save = _stop_after(stopped._save, 3)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(None)
+    resumed, _ = dropping("stopped")
+    resumed.train(latest_checkpoint(run))
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
 
 
 def _stop_after(save, step):
