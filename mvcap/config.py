@@ -28,6 +28,9 @@ from mvcap.records import CameraLaw, ExtraName
 OPERATIONAL = "operational"
 """Marks a field (`Annotated[int, OPERATIONAL]`) that does not change what is produced."""
 
+UNNAMED = "custom"
+"""The name of a recipe that has none: what comes of it is called by its folder, `mvcap.report.titles`."""
+
 TRAINING = "train"
 """The split that models learn from: what must not be learnt is kept out of the split of this name."""
 
@@ -304,7 +307,7 @@ class RunConfig(Section):
 class Config(Section):
     """A whole recipe."""
 
-    name: str = "custom"
+    name: str = UNNAMED
     seed: int = Field(0, ge=0, lt=2**63)
     sources: list[SourceConfig] = []
     filter: FilterConfig | None = None

@@ -17,6 +17,7 @@ from mvcap.report.page.choosing import choose
 from mvcap.report.page.contents import collect
 from mvcap.report.page.facts import Facts, Failure, StageFacts
 from mvcap.report.page.index import index_page
+from mvcap.report.titles import title_of
 from mvcap.storage import Store
 from pipelines.control_table import read_figures
 from pipelines.measuring import measure_captions
@@ -114,7 +115,7 @@ def gather_facts(
         commit for shard in plan.shards for stage in STAGES if (commit := store.find_commit(stage, shard))
     ]
     return Facts(
-        name=config.name,
+        name=title_of(config.name, store.root),
         folder=str(store.root),
         objects=outcome.objects,
         done=outcome.done,

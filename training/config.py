@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SerializeAsAny, model_validator
 
-from mvcap.config import OPERATIONAL, Section
+from mvcap.config import OPERATIONAL, UNNAMED, Section
 from training.anchors import AnchorWeights
 from training.losses import Hinge
 from training.pictures.decoding import Crop
@@ -207,7 +207,7 @@ class RunConfig(Section):
 class TrainingConfig(Section):
     """A whole recipe."""
 
-    name: str = "custom"
+    name: str = UNNAMED
     seed: int = Field(0, ge=0, lt=2**63)
     model: ModelConfig = ModelConfig()
     tune: TuneConfig = TuneConfig()

@@ -14,6 +14,7 @@ from mvcap.redaction import redacted
 from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
 from mvcap.report.card_metadata import card_metadata
 from mvcap.report.leaks import LeakFigures, leak_rows
+from mvcap.report.titles import title_of
 from mvcap.schema import CAMERA_CONVENTION, SCHEMA_VERSION
 from mvcap.storage import Store
 from mvcap.tables import filled_rows
@@ -94,15 +95,16 @@ def write_card(
     """Write `README.md` from the plan and the commit records.
 
     Args:
-        config: gives the dataset's name, and the settings where the recorded ones were lost.
+        config: gives the dataset's name if it has one, and the settings where the recorded ones were lost.
         figures: what was measured of the captions; None where there are none.
         control: what captions without guidance name; None where nobody tried.
         leaks: what evaluation and training might share; None where nobody looked.
     """
     facts = _gather(store, plan, config)
     measured = [*(_leaks(leaks) if leaks else []), *(_captions(facts, figures, control) if figures else [])]
+    title = title_of(config.name, store.root)
     metadata = card_metadata(
-        config.name,
+        title,
         views=facts.views,
         splits=facts.splits,
         licenses={name for name, _, _ in facts.credits},
@@ -111,7 +113,7 @@ def write_card(
         scored=bool(figures and figures.clip_scores),
     )
     pictured = files.exists(store.samples_path)
-    text = f"---\n{metadata.to_yaml()}\n---\n\n{_body(facts, config, measured, pictured=pictured)}"
+    text = f"---\n{metadata.to_yaml()}\n---\n\n{_body(title, facts, measured, pictured=pictured)}"
     files.write_bytes(store.root / "README.md", redacted(text).encode())
 
 
@@ -175,9 +177,9 @@ def _committed_settings(store: Store, stage: StageName, commits: Iterable[Commit
     return next((found for commit in commits if (found := store.settings(stage, commit.settings))), {})
 
 
-def _body(facts: _Facts, config: Config, measured: Iterable[str], *, pictured: bool) -> str:
+def _body(title: str, facts: _Facts, measured: Iterable[str], *, pictured: bool) -> str:
     parts = [
-        f"# {_text(config.name)}",
+        f"# {_text(title)}",
         f"{facts.views} views of {facts.objects} objects in {len(facts.categories)} categories, "
         f"each view with {_what_views_have(facts)}. Made with mvcap {__version__}, in the manner of MVCap "
         "(Omniview-Tuning, ECCV 2024).",

@@ -121,7 +121,7 @@ def test_each_stage_records_its_own_settings_only(models, fake_config, tmp_path)
     store = Store(out)
     assert stages == {stage: store.read_commit(stage, 0).settings for stage in (RENDER, CAPTION)}
     card = (out / "README.md").read_text()
-    assert "# custom" in card
+    assert "# out\n" in card
     assert "studio" in card
     assert "objaverse" not in card
     assert "| prompt | Second. |" in card

@@ -47,6 +47,7 @@ def test_a_build_ends_with_a_page_and_a_finished_one_is_left_alone(models, fake_
     build(*arguments)
     page = out / "report" / "index.html"
     assert data_of(page)["listed"] == 6
+    assert "<h1>out</h1>" in page.read_text(), "no recipe has named it"
     assert verify_dataset(out) == []
     report(out, sample=2)
     written = page.read_bytes()

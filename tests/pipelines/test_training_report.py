@@ -10,6 +10,7 @@ import pytest
 
 from mvcap.errors import OutputError, UsageError
 from pipelines.training_report import read_log, report_training
+from training.config import TrainingConfig
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,12 @@ def test_a_run_without_log_and_evaluation_names_the_commands(doubles, tmp_path):
     assert "every 5 steps" in text
     plain = doubles.write_run(tmp_path / "plain", bank=False)
     assert "anchors.source=bank logs how well its bank agrees" in words_of(plain)
+
+
+def test_a_run_without_a_recipes_name_is_called_by_its_folder(doubles, tmp_path):
+    assert "Training run: ovt " in words_of(doubles.write_run(tmp_path / "my_run"))
+    unnamed = doubles.write_run(tmp_path / "my_run", name=TrainingConfig().name)
+    assert "Training run: my_run " in words_of(unnamed)
 
 
 def test_results_of_the_base_are_found_where_they_are_named(doubles, tmp_path):

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from shlex import quote
 from typing import Any, Final, TypeAlias
 
 from mvcap.report.page.angle_cells import AngleRow, angle_differences, angle_rows, azimuth_edges
 from mvcap.report.page.curves import Chart, Points, draw_chart
 from mvcap.report.page.writing import render_page
+from mvcap.report.titles import title_of
 
 SCRIPTS: Final = ("elements.js", "theme.js", "training.js")
 ABOUT_STEPS: Final = ("learning_rate", "gradient_norm", "inverse_temperature")
@@ -69,7 +71,7 @@ def training_page(facts: RunFacts) -> bytes:
         SCRIPTS,
         {},
         facts=facts,
-        name=facts.recipe["name"],
+        name=title_of(facts.recipe["name"], Path(facts.folder)),
         steps=steps,
         total=facts.recipe["optimiser"]["steps"],
         loss=loss,
