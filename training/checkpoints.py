@@ -20,14 +20,17 @@ from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mvcap import files
 from mvcap.errors import CorruptDatasetError
+from training.tensor_files import save_tensors
 
 STATE: Final = "state.json"
 NAME: Final = re.compile(r"step-(\d{8,})")
+STEP: Final = "step"
+"""What AdamW calls its count of steps, which it keeps on the CPU; its moments are where the parameter is."""
 MODEL, OPTIMISER, RANDOM = "model.safetensors", "optimiser.safetensors", "random.safetensors"
 
 
@@ -64,9 +67,9 @@ def save_checkpoint(
     try:
         with files.disk_full_explained(final):
             folder.mkdir(parents=True)
-            save_file(trained_tensors(module), folder / MODEL)
-            save_file(_optimiser_tensors(module, optimiser), folder / OPTIMISER)
-            save_file(_random_tensors(), folder / RANDOM)
+            save_tensors(trained_tensors(module), folder / MODEL)
+            save_tensors(_optimiser_tensors(module, optimiser), folder / OPTIMISER)
+            save_tensors(_random_tensors(), folder / RANDOM)
             if further:
                 further(folder)
             parts = sorted(folder.iterdir())
@@ -121,7 +124,7 @@ def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Op
     parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
     for name, parameter in parameters.items():
         moments = {
-            key.partition("/")[0]: value.to(parameter.device if value.ndim else "cpu").clone()
+            (kind := key.partition("/")[0]): value.to("cpu" if kind == STEP else parameter.device).clone()
             for key, value in tensors.items()
             if key.partition("/")[2] == name
         }
@@ -155,9 +158,15 @@ def load_trained(checkpoint: Checkpoint, module: nn.Module) -> None:
             own[name].copy_(value)
 
 
-def forget_old(run: Path, keep: int) -> None:
-    """Remove all but the latest checkpoints, and what killed runs left behind."""
-    for folder in sorted(_folders(run))[:-keep]:
+def forget_old(run: Path, keep: int, *, step: int) -> None:
+    """Remove all but the latest checkpoints, and what killed runs left behind.
+
+    Args:
+        step: steps done. Checkpoints of later ones are torn: a run that could read them had not gone back.
+    """
+    folders = sorted(_folders(run))
+    known = [folder for folder in folders if _step_of(folder) <= step]
+    for folder in {*folders} - {*known[-keep:]}:
         shutil.rmtree(folder)
     for folder in (run / "checkpoints").glob(f"{files.TEMPORARY}*"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -170,6 +179,10 @@ def trained_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def _folders(run: Path) -> list[Path]:
     return [path for path in (run / "checkpoints").glob("step-*") if NAME.fullmatch(path.name)]
+
+
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from training.anchors import maximise
@@ -19,6 +19,7 @@ from training.data import TrainingData
 from training.distributed import World
 from training.feature_bank import FeatureBank
 from training.sampler import Rows
+from training.tensor_files import save_tensors
 
 ANCHORS, BANK = "anchors.safetensors", "bank.f16"
 SAMPLE: Final = 64
@@ -102,7 +103,7 @@ class AnchorKeeper:
     def save(self, folder: Path) -> None:
         """Put everything into a checkpoint's folder."""
         path = folder / ANCHORS
-        save_file({"anchors": self.anchors, "outliers": self.outliers.to(torch.uint8)}, path)
+        save_tensors({"anchors": self.anchors, "outliers": self.outliers.to(torch.uint8)}, path)
         if self._settings.source == "bank" and self._bank is not None:
             self._bank.save(folder / BANK)
 

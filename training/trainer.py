@@ -278,7 +278,7 @@ class Trainer:
                 self._facts,
                 further=self._keeper.save if self._keeper else None,
             )
-            checkpoints.forget_old(self._run, self._config.run.checkpoints)
+            checkpoints.forget_old(self._run, self._config.run.checkpoints, step=step)
         self._world.wait()
 
     @contextmanager

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from mvcap.errors import CorruptDatasetError
+from mvcap.errors import CorruptDatasetError, DiskFullError
 from training.checkpoints import (
     MODEL,
     OPTIMISER,
@@ -87,6 +87,45 @@ def test_a_torn_checkpoint_falls_back_to_the_last_whole_one(tmp_path, damage):
     assert latest_checkpoint(tmp_path).folder == again
 
 
+def test_after_going_back_a_torn_checkpoint_of_a_later_step_is_not_kept_for_a_whole_one(tmp_path):
+    module, optimiser = make()
+    for number in (1, 9):
+        save_checkpoint(tmp_path, number, module, optimiser, {})
+    (tmp_path / "checkpoints" / "step-00000009" / STATE).unlink()
+    save_checkpoint(tmp_path, 2, module, optimiser, {})
+    forget_old(tmp_path, 1, step=2)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+
+
+def test_moments_go_where_their_parameter_is_and_counts_stay_on_the_cpu(tmp_path):
+    """A temperature has no dimension, and neither have its moments; `meta` stands for a GPU."""
+    scale = nn.ParameterDict({"scale": nn.Parameter(torch.tensor(2.0))})
+    optimiser = torch.optim.AdamW(scale.parameters())
+    (scale["scale"] ** 2).backward()
+    optimiser.step()
+    save_checkpoint(tmp_path, 1, scale, optimiser, {})
+    elsewhere = nn.ParameterDict({"scale": nn.Parameter(torch.tensor(0.0, device="meta"))})
+    restored = torch.optim.AdamW(elsewhere.parameters())
+    restore(latest_checkpoint(tmp_path), elsewhere, restored)
+    state = restored.state[elsewhere["scale"]]
+    assert {key: value.device.type for key, value in state.items()} == {
+        "step": "cpu",
+        "exp_avg": "meta",
+        "exp_avg_sq": "meta",
+    }
+
+
+def test_a_full_disk_is_told_as_one_and_nothing_is_left(tmp_path, monkeypatch):
+    def refuse(tensors, path):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("training.tensor_files.save_file", refuse)
+    module, optimiser = make()
+    with pytest.raises(DiskFullError, match="step-00000001"):
+        save_checkpoint(tmp_path, 1, module, optimiser, {})
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
 def test_another_models_checkpoint_is_refused_by_name(tmp_path):
     module, optimiser = make()
     save_checkpoint(tmp_path, 1, module, optimiser, {})
@@ -103,7 +142,7 @@ def test_only_the_latest_are_kept_and_leavings_are_cleared(tmp_path):
     for number in (1, 2, 3):
         save_checkpoint(tmp_path, number, module, optimiser, {})
     (tmp_path / "checkpoints" / ".attempt-0123-step-00000004").mkdir()
-    forget_old(tmp_path, 2)
+    forget_old(tmp_path, 2, step=3)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000002", "step-00000003"]
     assert json.loads((tmp_path / "checkpoints" / names[0] / STATE).read_text())["step"] == 2
