@@ -103,17 +103,12 @@ class RowBatches(Dataset[Tensor]):
 def ahead(
     dataset: Dataset[Batch] | Dataset[Tensor], order: Iterable[int], *, loaders: int, pin: bool
 ) -> Iterator[Any]:
-    """Yield items in order, made ahead by `loaders` processes; 0 makes each when it is asked for.
-
-    The generator is for seeds of the loaders, which use none. Without it torch's own is drawn from, and a
-    resumed run, which makes one more of these, goes on with other random numbers: it drops other patches.
-    """
+    """Yield items in order, made ahead by `loaders` processes; 0 makes each when it is asked for."""
     return iter(
         DataLoader(
             dataset,
             batch_size=None,
             sampler=order,
-            generator=torch.Generator(),
             num_workers=loaders,
             pin_memory=pin,
             prefetch_factor=2 if loaders else None,

@@ -4,7 +4,6 @@
 RUN/checkpoints/step-00001000/
   model.safetensors       what is trained, by name
   optimiser.safetensors   AdamW's moments and step counts, by the same names
-  random.safetensors      states of torch's generators
   bank.f16                the feature bank, where anchors come from it
   state.json              step, facts of the run, and the checksum of every other file: written last
 ```
@@ -31,7 +30,7 @@ STATE: Final = "state.json"
 NAME: Final = re.compile(r"step-(\d{8,})")
 STEP: Final = "step"
 """What AdamW calls its count of steps, which it keeps on the CPU; its moments are where the parameter is."""
-MODEL, OPTIMISER, RANDOM = "model.safetensors", "optimiser.safetensors", "random.safetensors"
+MODEL, OPTIMISER = "model.safetensors", "optimiser.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,6 @@ def save_checkpoint(
             folder.mkdir(parents=True)
             save_tensors(trained_tensors(module), folder / MODEL)
             save_tensors(_optimiser_tensors(module, optimiser), folder / OPTIMISER)
-            save_tensors(_random_tensors(), folder / RANDOM)
             if further:
                 further(folder)
             parts = sorted(folder.iterdir())
@@ -112,7 +110,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Optimizer | None) -> None:
-    """Put everything back: weights, and with an optimiser its state and that of torch's generators.
+    """Put everything back: weights, and with an optimiser its state.
 
     Raises:
         CorruptDatasetError: it belongs to another model.
@@ -130,10 +128,6 @@ def restore(checkpoint: Checkpoint, module: nn.Module, optimiser: torch.optim.Op
         }
         if moments:
             optimiser.state[parameter] = moments
-    random = load_file(checkpoint.folder / RANDOM)
-    torch.set_rng_state(random["cpu"])
-    if "cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random["cuda"])
 
 
 def load_trained(checkpoint: Checkpoint, module: nn.Module) -> None:
@@ -191,8 +185,3 @@ def _optimiser_tensors(module: nn.Module, optimiser: torch.optim.Optimizer) -> d
         for name, parameter in module.named_parameters()
         for key, value in optimiser.state.get(parameter, {}).items()
     }
-
-
-def _random_tensors() -> dict[str, Tensor]:
-    cuda = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
-    return {"cpu": torch.get_rng_state(), **cuda}

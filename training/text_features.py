@@ -43,8 +43,7 @@ class TextFeatures:
         for start in range(0, len(missing := self._missing(numbers)), AT_ONCE):
             chunk = missing[start : start + AT_ONCE]
             padded = [*chunk, *[chunk[0]] * (AT_ONCE - len(chunk))]
-            with torch.no_grad():
-                found = self._encode([self._captions[number] for number in padded])
+            found = self._encode_frozen([self._captions[number] for number in padded])
             self._known.update(zip(chunk, found, strict=False))
         features = torch.stack([self._known[number] for number in numbers])
         while len(self._known) > self._room:
@@ -53,6 +52,16 @@ class TextFeatures:
 
     def _missing(self, numbers: Sequence[int]) -> list[int]:
         return [number for number in dict.fromkeys(numbers) if number not in self._known]
+
+    @torch.no_grad()
+    def _encode_frozen(self, texts: Sequence[str]) -> Tensor:
+        """Encode without dropout: what it dropped would be missing from the cached features for good."""
+        training = self._student.training
+        self._student.eval()
+        try:
+            return self._encode(texts)
+        finally:
+            self._student.train(training)
 
     def _encode(self, texts: Sequence[str]) -> Tensor:
         return self._student.encode_texts(self._student.encoder.tokenize(texts).to(self._device))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -116,7 +117,6 @@ class Trainer:
         """
         config, total = self._config.run, self._config.optimiser.steps
         done = 0
-        torch.manual_seed(self._config.seed + self._world.rank)
         if resume_from is not None:
             done = resume_from.step
             checkpoints.restore(resume_from, self.student, self._optimiser)
@@ -151,8 +151,14 @@ class Trainer:
         return Summary(total, self._run / "checkpoints" / f"step-{total:08d}", figures)
 
     def _step(self, step: int, batch: Batch) -> tuple[Parts, float]:
-        """Do one step; return the parts of its loss and the norm of its gradient."""
+        """Do one step; return the parts of its loss and the norm of its gradient.
+
+        What is random in it depends on the seed, the step and the process alone, so that a resumed run drops
+        out the same.
+        """
         self.student.train()
+        entropy = [self._config.seed, step, self._world.rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         rows = self._rows(batch)
         pixels = batch.pixels.to(self._device, non_blocking=True)
         texts = self._text_features(rows.captions)

@@ -1,6 +1,7 @@
 """The loop on made-up pictures: it learns, goes on to the last bit, and stops at what is not finite."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -46,6 +47,18 @@ def begin(small_open_clip, make_pictures, tmp_path):
         ), tmp_path / run
 
     return make
+
+
+@pytest.fixture(scope="session")
+def dropping_clip(small_clip, tmp_path_factory):
+    """The small CLIP, with dropout in the attention of both towers."""
+    folder = tmp_path_factory.mktemp("dropping") / "clip"
+    shutil.copytree(small_clip, folder)
+    config = json.loads((folder / "config.json").read_text())
+    for tower in ("text_config", "vision_config"):
+        config[tower]["attention_dropout"] = 0.3
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 def log(run):
@@ -125,6 +138,33 @@ def test_a_stopped_run_drops_the_same_patches_as_if_it_had_not_been(begin):
     assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
 
 
+@pytest.mark.parametrize("captions", ["frozen", "lora"])
+def test_a_model_with_dropout_goes_on_to_the_last_bit_as_well(begin, dropping_clip, captions):
+    changes = {
+        "model": {"backend": "hf_clip", "options": {"model": str(dropping_clip)}},
+        "tune__text": captions,
+    }
+    whole, _ = begin("whole", **changes)
+    whole.train(None)
+    stopped, run = begin("stopped", **changes)
+    stopped._save = _stop_after(stopped._save, 3)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train(None)
+    torch.rand(7)  # what another process has drawn is of no account
+    resumed, _ = begin("stopped", **changes)
+    resumed.train(latest_checkpoint(run))
+    expected = weights(whole)
+    for name, value in weights(resumed).items():
+        assert torch.equal(value, expected[name]), name
+    assert not torch.equal(_trained_pass(whole), _trained_pass(whole)), "this model does drop"
+
+
+def _trained_pass(trainer):
+    trainer.student.train()
+    with torch.no_grad():
+        return trainer.student.encode_pictures(trainer._batches[0].pixels).features
+
+
 def _stop_after(save, step):
     def stopping(at):
         save(at)
@@ -132,6 +172,16 @@ def _stop_after(save, step):
             raise KeyboardInterrupt
 
     return stopping
+
+
+def test_captions_of_a_frozen_tower_are_encoded_without_dropout(begin, dropping_clip):
+    trainer, _ = begin(model={"backend": "hf_clip", "options": {"model": str(dropping_clip)}})
+    trainer.student.train()
+    found = trainer._text_features(torch.tensor([1, 0]))
+    assert trainer.student.training
+    encoder = trainer.student.eval().encoder
+    expected = trainer.student.encode_texts(encoder.tokenize([trainer._data.captions[1]]))
+    assert torch.allclose(found[0], expected[0], atol=1e-6)
 
 
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(begin):
