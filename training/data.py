@@ -44,8 +44,10 @@ class TrainingData:
         return torch.from_numpy(self.views.table.counts.astype(np.int64))
 
     def identity(self) -> str:
-        """Tell data apart: a run is resumed on the same only."""
-        digest = hashlib.sha256()
+        """Tell data apart, the pictures too: a run is resumed on the same only."""
+        digest = hashlib.sha256(self.views.identity().encode())
+        if self.clean is not None:
+            digest.update(self.clean.identity().encode())
         for values in (self.view_objects, self.view_captions, self.clean_captions):
             digest.update(values.numpy().tobytes())
         for start in range(0, len(self.captions), 4096):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mvcap.commits import CAPTION
 from mvcap.errors import DatasetLockedError, EmptyInputError, OutputError, UsageError
 from mvcap.locks import dataset_lock
+from mvcap.storage import Store
 from training.data import open_data
 from training.estimating import describe, estimate_run
 from training.recipes import read_config
@@ -66,6 +68,21 @@ def test_training_objects_alone_are_learnt_and_captions_share_their_numbers(conf
         != data.identity()
         == open_data(config("clean.caption=a {}"), small_dataset).identity()
     )
+
+
+def test_other_pictures_with_the_same_captions_are_other_data(config, small_dataset, clean_folder, tmp_path):
+    before = open_data(config(), small_dataset).identity()
+    again = tmp_path / "rendered anew"
+    shutil.copytree(small_dataset, again)
+    store = Store(again)
+    record = store.commit_path(CAPTION, store.require_plan().shards[0].index)
+    content = json.loads(record.read_bytes())
+    record.write_text(json.dumps(content | {"sha256": "0" * 64}))
+    assert open_data(config(), again).identity() != before
+    other_clean = tmp_path / "clean"
+    shutil.copytree(clean_folder, other_clean)
+    (other_clean / "chair" / "0.jpg").rename(other_clean / "chair" / "1.jpg")
+    assert open_data(config(f"clean.path={other_clean}"), small_dataset).identity() != before
 
 
 def test_a_dataset_that_is_not_finished_or_has_nothing_to_learn_is_refused(config, small_dataset, tmp_path):

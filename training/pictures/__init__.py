@@ -73,3 +73,6 @@ class PictureSet(Protocol):
 
     def key(self, row: int) -> str:
         """Name a picture to people: `uid#view`, or its file."""
+
+    def identity(self) -> str:
+        """Tell sets of pictures apart by which ones they hold, in which order: 16 hex digits."""

@@ -67,7 +67,7 @@ class DatasetPictures:
         vars(self).update(state, _open=lru_cache(maxsize=OPEN_FILES)(pq.ParquetFile))
 
     def identity(self) -> str:
-        """Tell sets of pictures apart by what is in them and in which order: 16 hex digits."""
+        """Hash the files' recorded checksums, and which views of them are taken."""
         digest = hashlib.sha256("".join(self._checksums).encode())
         digest.update(self._place.tobytes())
         return digest.hexdigest()[:16]

@@ -44,6 +44,10 @@ class SmallCopies:
         """Name a picture as the original's."""
         return self.original.key(row)
 
+    def identity(self) -> str:
+        """Tell the originals' own."""
+        return self.original.identity()
+
     def read(self, rows: Sequence[int]) -> list[EncodedPicture]:
         """Read JPEGs by their offsets."""
         found: list[EncodedPicture] = []

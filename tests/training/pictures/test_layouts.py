@@ -44,6 +44,18 @@ def everything(split, uid):
     return True
 
 
+def test_sets_of_other_pictures_are_told_apart(tmp_path):
+    one, other = fill(tmp_path / "1", "cup/a.jpg"), fill(tmp_path / "2", "cup/b.jpg")
+    tar(tmp_path / "3" / "0.tar", {"a.jpg": jpeg("red"), "a.cls": b"0"})
+    tar(tmp_path / "4" / "0.tar", {"a.cls": b"0", "a.jpg": jpeg("red")})
+    for folder in ("3", "4"):
+        (tmp_path / folder / "classnames.txt").write_text("cup\n")
+    opened = [FolderPictures(one), FolderPictures(other), *(TarPictures(tmp_path / each) for each in "34")]
+    assert len({pictures.identity() for pictures in opened}) == 4
+    assert FolderPictures(one).identity() == opened[0].identity()
+    assert TarPictures(tmp_path / "3").identity() == opened[2].identity()
+
+
 def test_a_folder_for_each_class_with_clean_names(tmp_path):
     fill(tmp_path, "Ferris_wheel/b.jpg", "Ferris_wheel/deep/a.JPEG", "cup/1.png", "cup/notes.txt")
     pictures = FolderPictures(tmp_path, caption="a photo of a {}.")
