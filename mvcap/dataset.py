@@ -34,6 +34,7 @@ from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, MissingExtraError, UsageError, did_you_mean
 from mvcap.places import parse_place
 from mvcap.plan import Plan, Shard
+from mvcap.quantities import quantity
 from mvcap.records import SelectedObject
 from mvcap.storage import Store
 from mvcap.tables import open_table
@@ -107,7 +108,8 @@ class Dataset:
         self._by_uid = {item.uid: item for item in self.objects}
 
     def __repr__(self) -> str:
-        return f"<{len(self)} views of {len(self.objects)} objects in {self._store.root}>"
+        objects = quantity(len(self.objects), "object")
+        return f"<{quantity(len(self), 'view')} of {objects} in {self._store.root}>"
 
     @property
     def categories(self) -> list[str]:

@@ -31,6 +31,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
+from mvcap.quantities import quantity
+
 Reason = Literal[
     "bad_asset",
     "too_big",
@@ -96,7 +98,7 @@ class ConfigError(UsageError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        count = f"{len(self.problems)} problem" + ("s" if len(self.problems) > 1 else "")
+        count = quantity(len(self.problems), "problem")
         super().__init__(f"{count} in the configuration:\n" + "\n".join(f"  - {line}" for line in problems))
 
 

@@ -20,6 +20,7 @@ from mvcap.deep_checks import describe_flaws, flaws_of_rows, unaccounted
 from mvcap.errors import CorruptDatasetError, OutputError
 from mvcap.places import Place
 from mvcap.plan import Plan, Shard
+from mvcap.quantities import by_number, quantity
 from mvcap.records import SelectedObject
 from mvcap.storage import Store
 from mvcap.tables import open_table
@@ -198,9 +199,9 @@ def _flaw_of_rows(path: Place, shard: Shard, commit: Commit) -> str | None:
         keys = file.read(columns=["uid", "view_index"]).to_pylist()
     seen = {(row["uid"], row["view_index"]) for row in keys}
     if len(keys) != commit.rows:
-        return f"has {len(keys)} rows; its commit says {commit.rows}"
+        return f"has {quantity(len(keys), 'row')}; its commit says {commit.rows}"
     if len(seen) != len(keys):
-        return f"holds {len(keys) - len(seen)} rows twice"
+        return f"holds {quantity(len(keys) - len(seen), 'row')} twice"
     if foreign := {uid for uid, _ in seen} - set(shard.uids):
         return f"holds objects of another shard: {sorted(foreign)[:3]}"
     return None
@@ -213,7 +214,8 @@ def _unfinished(store: Store, plan: Plan) -> Iterator[Problem]:
     for found, what in ((missing, "not committed"), (outdated, "older than their views, which came later")):
         if found:
             listed = ", ".join(map(str, found[:10])) + (", ..." if len(found) > 10 else "")
-            yield Problem("data", f"{len(found)} of {len(plan.shards)} shards are {what}: {listed}")
+            shards, are = quantity(len(plan.shards), "shard"), by_number(len(found), "is", "are")
+            yield Problem("data", f"{len(found)} of {shards} {are} {what}: {listed}")
 
 
 def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
 from mvcap import files
+from mvcap.quantities import quantity
 from training.evaluation.figures import clustered_share
 from training.evaluation.viewpoint_search import Seen
 
@@ -72,10 +73,11 @@ def describe(name: str, told: Mapping[str, Any]) -> str:
         key: f"{100 * told[key]['top1']['mean']:.1f} % (margin {told[key]['mean_margin']:+.3f})"
         for key in ("random", "worst_of_random", "worst_found")
     }
+    objects = quantity(told["objects"], "object")
     return (
-        f"{name}, {told['objects']} objects: right from random viewpoints {shares['random']}, from the worst "
-        f"of as many random ones as the search looked from {shares['worst_of_random']}, from the worst that "
-        f"it found {shares['worst_found']}"
+        f"{name}, {objects}: right from random viewpoints {shares['random']}, from "
+        f"the worst of as many random ones as the search looked from {shares['worst_of_random']}, from the "
+        f"worst that it found {shares['worst_found']}"
     )
 
 

@@ -13,6 +13,7 @@ from mvcap.errors import NothingSurvivedError
 from mvcap.holds import Hold, Part
 from mvcap.places import Place
 from mvcap.plan import Plan, Shard, slice_shards
+from mvcap.quantities import by_number, quantity
 from mvcap.storage import Store
 from pipelines import captioning, fetching, renderer_versions, rendering, viewing
 from pipelines.finish import finish
@@ -110,7 +111,8 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
                 say(f"wrote {request.out}")
     if outcome.complete and not outcome.views:
         counted = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.most_common())
-        raise NothingSurvivedError(f"all {outcome.objects} objects failed: {counted}")
+        failed = by_number(outcome.objects, "the only object", f"all {outcome.objects} objects")
+        raise NothingSurvivedError(f"{failed} failed: {counted}")
     return outcome
 
 
@@ -218,7 +220,8 @@ def _say_what_is_missing(store: Store, plan: Plan, request: Request, say: Callab
     if request.render:
         return
     if missing := sum(store.find_commit(RENDER, shard) is None for shard in plan.shards):
-        say(f"{missing} of {len(plan.shards)} shards are not rendered yet; `mvcap render` renders them")
+        some = f"{missing} of {quantity(len(plan.shards), 'shard')} {by_number(missing, 'is', 'are')}"
+        say(f"{some} not rendered yet; `mvcap render` renders them")
 
 
 def _say_what_is_unknown(planned: Planned, say: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ from mvcap.config import TRAINING, PlanConfig
 from mvcap.errors import UsageError
 from mvcap.leaks import Leaks
 from mvcap.plan import HeldOut, Plan, extend_plan
+from mvcap.quantities import quantity
 from mvcap.records import SelectedObject
 from mvcap.storage import Store
 from pipelines.evaluation_list import find_named, read_entries
@@ -83,7 +84,8 @@ def _refuse_learnt(plan: Plan, twins: Mapping[str, str], evaluation: Collection[
     if bad:
         uid, twin = min(bad.items())
         how = "" if uid == twin else f" as {twin}, whose asset is the same"
+        objects = quantity(len(bad), "object")
         raise UsageError(
-            f"plan.evaluation names {len(bad)} objects that this dataset has in {TRAINING} already, such as "
+            f"plan.evaluation names {objects} that this dataset has in {TRAINING} already, such as "
             f"{uid}{how}; planned objects never change their split: build into another folder with --out"
         )

@@ -12,6 +12,7 @@ from mvcap.config import TRAINING, difference
 from mvcap.dataset import Dataset, committed_dataset
 from mvcap.errors import UsageError
 from mvcap.plan import Plan, Shard
+from mvcap.quantities import quantity
 from mvcap.records import SelectedObject
 from mvcap.removals import Removal
 from mvcap.storage import Store
@@ -121,8 +122,8 @@ def refuse_learnt_evaluation(parts: Sequence[Part], plan: Plan) -> None:
     for part in parts:
         if bad := sorted(learnt & set(part.store.read_leaks().evaluation)):
             raise UsageError(
-                f"{part.root} keeps {len(bad)} objects out of training that another dataset trains on; "
-                f"take them out of that one first: mvcap remove DIR {' '.join(bad[:NAMED])}"
+                f"{part.root} keeps {quantity(len(bad), 'object')} out of training that another dataset "
+                f"trains on; take them out of that one first: mvcap remove DIR {' '.join(bad[:NAMED])}"
                 + (" ..." if len(bad) > NAMED else "")
             )
 

@@ -22,6 +22,7 @@ from mvcap.leaks import Leaks
 from mvcap.local_files import link_or_copy
 from mvcap.places import Place
 from mvcap.plan import Plan, Shard
+from mvcap.quantities import by_number, quantity
 from mvcap.records import Rejected, SelectedObject
 from mvcap.storage import INTERNAL, Store
 from mvcap.tables import TableWriter
@@ -87,7 +88,8 @@ def merge_datasets(
         config = recipes.build_config(saved_settings(store), plugins.options_model, captions=False)
         finish(store, plan, outcome, config)
     if shared:
-        say(f"{shared} objects stand in several of them, all alike: each is kept once")
+        stand = by_number(shared, "stands", "stand")
+        say(f"{quantity(shared, 'object')} {stand} in several of them, all alike: each is kept once")
     return outcome
 
 

@@ -10,6 +10,7 @@ from mvcap import plugins
 from mvcap.config import Config
 from mvcap.errors import MvcapError
 from mvcap.places import ObjectPlace, Place
+from mvcap.quantities import quantity
 from pipelines.captioning import check_captioner
 from pipelines.counting import COUNTED, SourceCount
 from pipelines.doctor import Finding
@@ -39,8 +40,9 @@ def _source(count: SourceCount) -> Finding:
     if count.how != COUNTED:
         return Finding(count.source, True, "listed once the filter has chosen")
     if count.absent:
-        return Finding(count.source, False, f"{count.absent:,} of {count.objects:,} models are not here yet")
-    return Finding(count.source, True, f"{count.objects:,} objects")
+        of = quantity(count.objects or 0, "model")
+        return Finding(count.source, False, f"{count.absent:,} of {of} not here yet")
+    return Finding(count.source, True, quantity(count.objects or 0, "object"))
 
 
 def _filter(config: Config) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mvcap.commits import CAPTION, StageName
+from mvcap.quantities import quantity
 from pipelines.stages import Observer, Result, ShardReport
 
 LINE_EVERY_S = 30.0
@@ -170,7 +171,7 @@ class Tally:
         """
         elapsed_s = max(time.monotonic() - self._started, 1e-9)
         for stage, sums in self._sums.items():
-            speed = f"{sums.rows} views in {elapsed_s:.1f} s, {sums.rows / elapsed_s:.1f} views/s"
+            speed = f"{quantity(sums.rows, 'view')} in {elapsed_s:.1f} s, {sums.rows / elapsed_s:.1f} views/s"
             line = f"{self._labels[stage]}: {speed}"
             if sums.busy_s:
                 line += f"; the device waited for {1 - sums.busy_s / sums.seconds:.0%} of the time"
@@ -193,4 +194,5 @@ class Both:
 
 
 def _failures(report: ShardReport, labels: Mapping[StageName, str]) -> str:
-    return f"{labels[report.stage]}: shard {report.shard} committed with {report.rejected} failures"
+    failures = quantity(report.rejected, "failure")
+    return f"{labels[report.stage]}: shard {report.shard} committed with {failures}"

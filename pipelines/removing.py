@@ -17,6 +17,7 @@ from mvcap.config import Config
 from mvcap.errors import UsageError
 from mvcap.places import Place
 from mvcap.plan import Plan, Shard
+from mvcap.quantities import by_number, quantity
 from mvcap.removals import Removal
 from mvcap.storage import Store
 from pipelines.control_table import forget_objects
@@ -101,10 +102,11 @@ def remove_objects(
         else:
             for path in (store.samples_path, store.page_path):
                 files.delete(path)  # pictures of an earlier state; the next finished build writes them anew
-    say(f"removed {len(doomed.uids)} objects with {doomed.views} views")
+    say(f"removed {quantity(len(doomed.uids), 'object')} with {quantity(doomed.views, 'view')}")
     if doomed.twins:
         listed = ", ".join(doomed.twins[:NAMED]) + (", ..." if len(doomed.twins) > NAMED else "")
-        say(f"note: {len(doomed.twins)} other objects have the same model file: {listed}")
+        others = quantity(len(doomed.twins), "other object")
+        say(f"note: {others} {by_number(len(doomed.twins), 'has', 'have')} the same model file: {listed}")
     return outcome
 
 

@@ -9,6 +9,7 @@ from mvcap.commits import CAPTION, STAGES
 from mvcap.config import Config
 from mvcap.errors import DiskFullError
 from mvcap.plan import Plan, Shard
+from mvcap.quantities import by_number, quantity
 from mvcap.storage import Store
 from pipelines import rates
 
@@ -40,8 +41,9 @@ def room_told(
     if isinstance(store.root, Path) and needed is not None:
         free = shutil.disk_usage(store.root).free
         if needed > free:
+            coming = by_number(len(to_come), "shard", f"{len(to_come)} shards")
             say(
-                f"the {len(to_come)} shards to come will need about {_told(needed)}, and {_told(free)} are "
+                f"the {coming} to come will need about {_told(needed)}, and {_told(free)} are "
                 f"free at {store.root}: free some meanwhile; what is committed stays if the disk is full"
             )
     try:
@@ -49,8 +51,11 @@ def room_told(
     except DiskFullError as error:
         left = [shard for shard in to_come if store.read_commit(CAPTION, shard.index) is None]
         needed = _bytes_of(config, store, plan, left, views_of)
-        need = "" if needed is None else f", which need about {_told(needed)}"
-        raise DiskFullError(f"{error}; {len(left)} shards are still to come{need}") from error
+        coming = f"{quantity(len(left), 'shard')} {by_number(len(left), 'is', 'are')}"
+        need = (
+            "" if needed is None else f", which {by_number(len(left), 'needs', 'need')} about {_told(needed)}"
+        )
+        raise DiskFullError(f"{error}; {coming} still to come{need}") from error
 
 
 def _bytes_of(

@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from mvcap.quantities import quantity
 from training.assembling import choose_device, choose_dtype, make_batches, make_student
 from training.config import TrainingConfig
 from training.data import TrainingData
@@ -96,10 +97,10 @@ def describe(plan: Mapping[str, Any]) -> str:
     total_h = (duration["steps"] + duration["maximisation"]) / 3600
     lines = [
         f"{plan['trainable_parameters']:,} trainable parameters of {plan['parameters']:,}",
-        f"{plan['views']:,} views of {plan['objects']:,} objects, {plan['clean_pictures']:,} clean pictures, "
-        f"{plan['captions']:,} captions",
-        f"{plan['steps']:,} steps of {plan['pictures_per_step']} pictures, {plan['steps_per_epoch']:,} an "
-        f"epoch; anchors are made {plan['maximisations']} times",
+        f"{quantity(plan['views'], 'view')} of {quantity(plan['objects'], 'object')}, "
+        f"{quantity(plan['clean_pictures'], 'clean picture')}, {quantity(plan['captions'], 'caption')}",
+        f"{quantity(plan['steps'], 'step')} of {quantity(plan['pictures_per_step'], 'picture')}, "
+        f"{plan['steps_per_epoch']:,} an epoch; anchors are made {quantity(plan['maximisations'], 'time')}",
         f"memory of {plan['device']}: {memory['total'] / 1e9:.1f} GB, of which activations "
         f"{memory['activations'] / 1e9:.1f} GB; disk {plan['disk_bytes'] / 1e9:.1f} GB",
         f"{total_h:.1f} hours on this machine, {duration['a_step']:.2f} s a step (from {TIMED} pictures, "

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from mvcap import files
 from mvcap.errors import TrainingDivergedError
+from mvcap.quantities import quantity
 from training import checkpoints, gradients
 from training.assembling import choose_device, choose_dtype, make_batches, make_student
 from training.batches import Batch, Pixels, ahead
@@ -309,8 +310,9 @@ class Trainer:
             return
         self._say(
             f"{trainable_parameters(self.student):,} trainable parameters, "
-            f"{len(self._data.counts):,} objects, {len(self._data.view_objects):,} views, "
-            f"{self._batches.sampler.batches_per_epoch:,} steps an epoch, {total - done:,} steps to go"
+            f"{quantity(len(self._data.counts), 'object')}, "
+            f"{quantity(len(self._data.view_objects), 'view')}, "
+            f"{quantity(self._batches.sampler.batches_per_epoch, 'step')} an epoch, {total - done:,} to go"
         )
         with showing(total, done) as advance:
             yield advance

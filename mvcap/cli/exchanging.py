@@ -8,6 +8,7 @@ import typer
 from mvcap.cli.app import app
 from mvcap.cli.options import Dataset, Settings, path_of, say
 from mvcap.errors import UsageError
+from mvcap.quantities import by_number, quantity
 
 
 @app.command()
@@ -51,7 +52,7 @@ def export(
 
     choice = Choice(split, frozenset(licenses or ()), duplicates)
     views = export_dataset(dataset, format_name, out, settings or [], choice=choice)
-    say(f"wrote {views} views to {out}")
+    say(f"wrote {quantity(views, 'view')} to {out}")
 
 
 @app.command()
@@ -85,7 +86,8 @@ def push(
         raise UsageError(f"--repo {repo} is not OWNER/NAME, such as me/chairs")
     pushed = push_dataset(path_of(str(dataset)), Repository(repo, revision), private=private, say=say)
     say(
-        f"sent {pushed.sent} files, {pushed.bytes / 1e6:.1f} MB; {pushed.already_there} were there already"
+        f"sent {quantity(pushed.sent, 'file')}, {pushed.bytes / 1e6:.1f} MB; {pushed.already_there} "
+        f"{by_number(pushed.already_there, 'was', 'were')} there already"
         if pushed.sent
         else f"all {pushed.already_there} files were there already"
     )

@@ -9,6 +9,7 @@ import typer
 from mvcap.cli.app import app
 from mvcap.cli.configuring import configure
 from mvcap.cli.options import AsJson, Dataset, Recipe, Settings, say
+from mvcap.quantities import quantity
 
 
 @app.command()
@@ -78,7 +79,7 @@ def verify(
     else:
         for problem in problems:
             print(f"{problem.file}: {problem.message}")
-    say(f"{len(problems)} problems" if problems else f"{dataset} is whole")
+    say(quantity(len(problems), "problem") if problems else f"{dataset} is whole")
     raise typer.Exit(1 if problems else 0)
 
 

@@ -21,6 +21,7 @@ from mvcap.cli.options import (
     say,
 )
 from mvcap.errors import UsageError
+from mvcap.quantities import quantity
 
 
 @app.command()
@@ -99,7 +100,10 @@ def remove(
     plan = store.require_plan()
     if dry_run:
         doomed = find_doomed(store, plan, named)
-        print(f"would remove {len(doomed.uids)} objects, {doomed.views} views, from {doomed.shards} shards")
+        print(
+            f"would remove {quantity(len(doomed.uids), 'object')}, {quantity(doomed.views, 'view')}, from "
+            f"{quantity(doomed.shards, 'shard')}"
+        )
         return
     config = configure(None, None, None, base=saved_settings(store), captions=False)
     remove_objects(config, dataset, named, reason, say, steal_lock=steal_lock)
@@ -152,6 +156,7 @@ def gc(
         print(json.dumps([item.to_json() for item in garbage], indent=1))
     else:
         for item in garbage:
-            print(f"{item.file}: {item.bytes} bytes, {item.what}")
+            print(f"{item.file}: {quantity(item.bytes, 'byte')}, {item.what}")
     verb = "would free" if dry_run else "freed"
-    say(f"{verb} {sum(item.bytes for item in garbage)} bytes in {len(garbage)} files")
+    freed = sum(item.bytes for item in garbage)
+    say(f"{verb} {quantity(freed, 'byte')} in {quantity(len(garbage), 'file')}")

@@ -9,6 +9,7 @@ from mvcap.cli.app import app
 from mvcap.cli.configuring import configure
 from mvcap.cli.options import path_of, place_of, say
 from mvcap.errors import UsageError
+from mvcap.quantities import by_number, quantity
 
 
 @app.command()
@@ -89,8 +90,8 @@ def _report(dataset: Any, out: Path | None, sample: int, seed: int) -> None:
 
     written = report_dataset(_recorded(dataset), dataset, out, sample=sample, seed=seed)
     say(
-        f"listed {written.listed:,} of {written.views:,} views, {written.pictured:,} with pictures, "
-        f"in {written.bytes / 1e6:.1f} MB"
+        f"listed {written.listed:,} of {quantity(written.views, 'view')}, {written.pictured:,} of them with "
+        f"pictures, in {written.bytes / 1e6:.1f} MB"
     )
     print(written.path)
 
@@ -99,10 +100,8 @@ def _training(run: Path, evaluations: list[Path] | None, out: Path | None) -> No
     from pipelines.training_report import report_training
 
     written = report_training(run, evaluations or None, out)
-    say(
-        f"read {written.steps:,} logged steps and the results on {written.sets} sets, in "
-        f"{written.bytes / 1e6:.1f} MB"
-    )
+    steps, sets = quantity(written.steps, "logged step"), quantity(written.sets, "set")
+    say(f"read {steps} and the results on {sets}, in {written.bytes / 1e6:.1f} MB")
     print(written.path)
 
 
@@ -111,8 +110,12 @@ def _compare(datasets: list[Any], out: Path, sample: int, seed: int) -> None:
 
     first, second = ((dataset, _recorded(dataset)) for dataset in datasets)
     written = compare_datasets(first, second, out, sample=sample, seed=seed)
-    pairs = "views that are in both" if written.same_views else "pairs of views of the same categories"
-    say(f"listed {written.pairs:,} {pairs}, in {written.bytes / 1e6:.1f} MB")
+    pairs = (
+        f"{quantity(written.pairs, 'view')} that {by_number(written.pairs, 'is', 'are')} in both"
+        if written.same_views
+        else f"{quantity(written.pairs, 'pair')} of views of the same categories"
+    )
+    say(f"listed {pairs}, in {written.bytes / 1e6:.1f} MB")
     print(out)
 
 

@@ -10,6 +10,7 @@ import typer
 from mvcap.cli.app import app
 from mvcap.cli.options import Address, AsJson, Settings, path_of, say
 from mvcap.errors import UsageError
+from mvcap.quantities import quantity
 
 Data = Annotated[
     Path,
@@ -91,7 +92,7 @@ def train(
     if summary and as_json:
         print(json.dumps(summary, indent=1))
     elif summary:
-        print(f"{out}: {summary['steps']} steps, loss {summary.get('loss', float('nan')):.4f}")
+        print(f"{out}: {quantity(summary['steps'], 'step')}, loss {summary.get('loss', float('nan')):.4f}")
         say(f"next: mvcap eval {out} --data {data}")
 
 

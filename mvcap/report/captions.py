@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mvcap.quantities import quantity
+
 
 @dataclass(frozen=True, slots=True)
 class ControlFigures:
@@ -62,7 +64,7 @@ def caption_rows(figures: CaptionFigures, control: ControlFigures | None) -> Ite
         yield f"median CLIP score at elevation {elevation}", f"{score:.3f}"
     if control:
         change = f"{control.guided:.1%} with guidance, {control.unguided:.1%} without"
-        yield f"name their category, {control.views} views captioned both ways", change
+        yield f"name their category, {quantity(control.views, 'view')} captioned both ways", change
 
 
 def _share(count: int, figures: CaptionFigures) -> str:

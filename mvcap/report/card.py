@@ -10,6 +10,7 @@ from mvcap import __version__, files
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.config import TRAINING, Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
+from mvcap.quantities import by_number, quantity
 from mvcap.redaction import redacted
 from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
 from mvcap.report.card_metadata import card_metadata
@@ -180,9 +181,10 @@ def _committed_settings(store: Store, stage: StageName, commits: Iterable[Commit
 def _body(title: str, facts: _Facts, measured: Iterable[str], *, pictured: bool) -> str:
     parts = [
         f"# {_text(title)}",
-        f"{facts.views} views of {facts.objects} objects in {len(facts.categories)} categories, "
-        f"each view with {_what_views_have(facts)}. Made with mvcap {__version__}, in the manner of MVCap "
-        "(Omniview-Tuning, ECCV 2024).",
+        f"{quantity(facts.views, 'view')} of {quantity(facts.objects, 'object')} in "
+        f"{quantity(len(facts.categories), 'category', 'categories')}, each view with "
+        f"{_what_views_have(facts)}. Made with mvcap {__version__}, in the manner of MVCap (Omniview-Tuning, "
+        "ECCV 2024).",
         _table(
             ["split", "objects", "views"],
             [(split, facts.objects_of.get(split, 0), rows) for split, rows in facts.splits.items()],
@@ -231,8 +233,8 @@ def _limits(facts: _Facts) -> Iterable[str]:
         yield "Near-duplicates among imported pictures were not looked for."
     if facts.credits_unknown:
         yield (
-            f"The licence of {facts.credits_unknown} objects is unknown: ask their creators before you use "
-            "them."
+            f"The licence of {quantity(facts.credits_unknown, 'object')} is unknown: ask the creators before "
+            "you use them."
         )
 
 
@@ -287,12 +289,16 @@ def _warnings(facts: _Facts) -> Iterable[str]:
             "says, and knows nothing else; write real ones with `mvcap caption`."
         )
     if facts.uncaptioned:
-        some = "The" if facts.uncaptioned == facts.views else f"{facts.uncaptioned} of {facts.views}"
+        some = "The" if facts.uncaptioned == facts.views else f"{facts.uncaptioned:,} of {facts.views:,}"
         yield f"> {some} views have no captions yet; `mvcap caption` writes them."
     if facts.failed:
-        yield f"{facts.failed} objects failed; `failures.parquet` says why."
+        yield f"{quantity(facts.failed, 'object')} failed; `failures.parquet` says why."
     if facts.removed:
-        yield f"{facts.removed} objects were removed after the build; `objects.parquet` says which and why."
+        were = by_number(facts.removed, "was", "were")
+        yield (
+            f"{quantity(facts.removed, 'object')} {were} removed after the build; `objects.parquet` says "
+            "which and why."
+        )
 
 
 def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
@@ -315,7 +321,7 @@ def _render_settings(facts: _Facts) -> Iterable[tuple[str, object]]:
     yield "preset, samples", f"{render['preset']}, {render['samples'] or 'as the preset says'}"
     yield "light, view transform", f"{render['light']}, {render['view_transform']}"
     pictures = render.get("backgrounds.pictures")
-    yield "background", f"{pictures} pictures" if pictures else render["background"]
+    yield "background", quantity(pictures, "picture") if pictures else render["background"]
     yield "resolution", f"{render['resolution']} px"
     yield "cameras", _cameras(render)
     yield "seed", render["seed"]

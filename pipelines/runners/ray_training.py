@@ -23,6 +23,7 @@ from ray.train.torch import TorchTrainer
 
 from mvcap import files
 from mvcap.errors import InfrastructureError, MvcapError, UsageError
+from mvcap.quantities import quantity
 from pipelines.runners.ray_checks import Admission
 from pipelines.runners.ray_connection import connected, last_line
 from training.config import TrainingConfig
@@ -66,7 +67,7 @@ def train_on_ray(
         with connected(address, quiet=True):
             with Admission(None, [str(dataset.absolute()), str(run.absolute())]).open():
                 scaling = _scaling(config, workers)
-            say(f"{workers} workers, each with {scaling.resources_per_worker}")
+            say(f"{quantity(workers, 'worker')}, each with {scaling.resources_per_worker}")
             with _repeating(said, say):
                 _fit(settings, scaling, own)
         return _read(outcome)

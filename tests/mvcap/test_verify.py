@@ -84,7 +84,7 @@ def test_the_shard_made_anew_is_whole_again(dataset):
     flip_byte_in_picture(data_file(dataset, 1))
     verify_dataset(dataset.store.root)
     (problem,) = verify_dataset(dataset.store.root)
-    assert problem.message == "1 of 3 shards are not committed: 1"
+    assert problem.message == "1 of 3 shards is not committed: 1"
     dataset.commit(RENDER, dataset.plan.shards[1])
     dataset.commit(CAPTION, dataset.plan.shards[1])
     assert verify_dataset(dataset.store.root) == []
@@ -203,7 +203,7 @@ def test_a_data_file_whose_record_is_gone_is_foreign(dataset):
     dataset.store.commit_path(CAPTION, 1).unlink()
     found = messages(verify_dataset(dataset.store.root, mark=False))
     assert found["data/train-00001-of-00003.parquet"] == "is not of this dataset"
-    assert found["data"] == "1 of 3 shards are not committed: 1"
+    assert found["data"] == "1 of 3 shards is not committed: 1"
 
 
 @pytest.fixture

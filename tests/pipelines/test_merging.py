@@ -230,7 +230,7 @@ def test_evaluation_objects_of_one_are_not_learnt_by_way_of_another(make, tmp_pa
     uid = uid_of(one, "chairs/a.obj")
     store = Store(two)
     files.write_json(store.leaks_path, Leaks(evaluation=(uid,), left_out=(uid,)).to_json())
-    with pytest.raises(UsageError, match=f"keeps 1 objects out of training .*mvcap remove DIR {uid}"):
+    with pytest.raises(UsageError, match=f"keeps 1 object out of training .*mvcap remove DIR {uid}"):
         merge(tmp_path / "both", one, two)
 
 

@@ -131,7 +131,7 @@ def test_captioning_says_how_many_shards_are_not_rendered_yet(models, fake_confi
     config, out, said = fake_config(models(*NAMES)), tmp_path / "out", []
     run(config, out, caption=False, part=(0, 2))
     run(config, out, render=False, say=said.append)
-    assert said == ["1 of 3 shards are not rendered yet; `mvcap render` renders them"]
+    assert said == ["1 of 3 shards is not rendered yet; `mvcap render` renders them"]
     run(config, out, render=False, say=said.append)
     assert len(said) == 2
 

@@ -31,7 +31,7 @@ def test_a_terminal_gets_a_bar_for_each_stage_with_rate_and_time_left():
     assert "caption" in shown
     assert "4/10" in shown
     assert "views/s" in shown
-    assert "shard 7 committed with 1 failures" in shown
+    assert "shard 7 committed with 1 failure" in shown
 
 
 def test_a_log_file_gets_a_line_now_and_then(monkeypatch):

@@ -68,7 +68,7 @@ def test_its_rows_and_pictures_are_gone_from_every_file_and_others_keep_their_by
     assert rows(out) == {key: row for key, row in before.items() if key[0] != uid}
     assert not any(holders(out, picture) for picture in pictures)
     assert uid not in (out / "report/index.html").read_text()
-    assert said == ["removed 1 objects with 3 views"]
+    assert said == ["removed 1 object with 3 views"]
     assert verify_dataset(out) == []
     assert dataset_status(out)["objects_removed"] == 1
 
@@ -119,7 +119,7 @@ def test_the_table_of_objects_and_the_card_tell_of_it(built):
     row = objects(out)[GONE]
     assert (row["status"], row["reason"], row["views"]) == ("removed", "licence withdrawn", 0)
     assert {other["status"] for name, other in objects(out).items() if name != GONE} == {"done"}
-    assert "1 objects were removed after the build" in (out / "README.md").read_text()
+    assert "1 object was removed after the build" in (out / "README.md").read_text()
     assert "objects failed" not in (out / "README.md").read_text()
 
 
@@ -200,7 +200,7 @@ def test_other_objects_with_the_same_model_are_named(models, fake_config, tmp_pa
     said: list[str] = []
     remove(config, out, GONE, said=said)
     assert objects(out)["cups/again.obj"]["uid"] in said[-1]
-    assert "1 other objects have the same model file" in said[-1]
+    assert "1 other object has the same model file" in said[-1]
 
 
 def test_unknown_names_and_the_removal_of_everything_are_refused(built):

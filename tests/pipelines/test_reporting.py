@@ -130,3 +130,14 @@ def test_failures_are_listed_with_their_logs_whole_objects_first(doubles, tmp_pa
     assert "render, SIGSEGV" in listed
     assert "Segmentation &lt;fault&gt;" in listed
     assert listed.count("x" * 1000) == 3, "the end of a long log"
+
+
+def test_one_of_a_thing_is_told_as_one(doubles, tmp_path):
+    lost = Rejected("folder-b", "render", "crash", "SIGSEGV")
+    doubles.write(tmp_path, [doubles.Thing("a")], views=1, failed=[lost])
+    body = re.sub(
+        r"<script.*?</script>|<style>.*?</style>", "", report(tmp_path).path.read_text(), flags=re.DOTALL
+    )
+    words = " ".join(re.sub(r"<[^>]+>", " ", body).split())
+    assert "1 view of 1 object in 1 category" in words
+    assert re.findall(r"\b1 (?:views|objects|captions|categories|licences|failures)\b", words) == []

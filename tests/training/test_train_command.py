@@ -130,7 +130,7 @@ def test_its_page_shows_what_was_logged_and_evaluated(command, small_dataset, tm
     app(["report", "--training", str(tuned)], standalone_mode=False)
     told = capsys.readouterr()
     assert told.out == f"{tuned / 'report.html'}\n"
-    assert "6 logged steps and the results on 1 sets" in told.err
+    assert "6 logged steps and the results on 1 set" in told.err
     page = (tuned / "report.html").read_text("utf-8")
     assert "ours, before" in page
     assert "bank_outliers_agree" in page

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mvcap import files
+from mvcap.quantities import quantity
 from training.evaluation.angles import draw
 from training.evaluation.evaluate import Result, retention
 from training.pictures.dataset import DatasetPictures
@@ -82,9 +83,10 @@ def describe(report: Mapping[str, Any]) -> str:
             line += f"  {_signed(told['difference'])} on {_share(told['base']['top1'])}{kept}"
         lines.append(line)
         if (views := told["views_of_objects"]) is not None:
+            objects = quantity(views["objects"], "object")
             lines.append(
-                f"  {views['objects']} objects with several views: {100 * views['always_right']:.1f} % right "
-                f"from every view, consistency {100 * views['consistency']:.1f} %, spread within objects "
+                f"  {objects} with several views: {100 * views['always_right']:.1f} % right from every view, "
+                f"consistency {100 * views['consistency']:.1f} %, spread within objects "
                 f"{100 * views['spread']:.1f} % of all variance"
             )
     lines += _describe_suite(report) if "suite" in report else []

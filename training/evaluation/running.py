@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mvcap.errors import EmptyInputError, UsageError
+from mvcap.quantities import quantity
 from training.evaluation.evaluate import Result, evaluate, open_set, parse_sets
 from training.evaluation.reporting import collect, write_report
 from training.evaluation.suites import read_suite, summarise, with_suite
@@ -81,7 +82,10 @@ def run_evaluation(
     def on_all(student: Student, what: str) -> list[Result]:
         found = []
         for opened in sets:
-            say(f"{what} on {opened.name}: {len(opened.labels):,} pictures, {len(opened.classes)} classes")
+            say(
+                f"{what} on {opened.name}: {quantity(len(opened.labels), 'picture')}, "
+                f"{quantity(len(opened.classes), 'class', 'classes')}"
+            )
             with showing(len(opened.labels), what="picture") as show:
                 result = evaluate(
                     student,

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mvcap import __version__
+from mvcap.quantities import by_number, quantity
 
 PAGE: Final = "mvcap.report.page"
 LOG_CHARACTERS: Final = 4_000
@@ -38,8 +39,10 @@ def render_page(template: str, scripts: tuple[str, ...], data: Mapping[str, Any]
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     environment.filters |= {
         "count": lambda number: f"{number:,}",
+        "by_number": by_number,
         "duration": duration,
         "python": repr,
+        "quantity": quantity,
         "shell": quote,
         "tail": lambda text: text[-LOG_CHARACTERS:],
     }

@@ -42,8 +42,8 @@ def test_the_metadata_is_what_the_hub_reads(store):
 
 def test_counts_warnings_and_credits_are_told(store):
     text = (store.root / "README.md").read_text()
-    assert "3 views of 1 objects" in text
-    assert "1 objects failed" in text
+    assert "3 views of 1 object in 1 category, each view with" in text
+    assert "1 object failed;" in text
     assert "untrained model" in text
     assert "CC-BY-3.0" in text
 

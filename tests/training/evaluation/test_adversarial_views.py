@@ -54,7 +54,7 @@ def test_the_same_command_finds_the_same(search, small_dataset, tmp_path, capsys
         search(small_dataset, tmp_path / name, "--objects", "1")
     one, other = capsys.readouterr().out.splitlines()
     assert one == other
-    assert "1 objects: right from random viewpoints" in one
+    assert "1 object: right from random viewpoints" in one
 
 
 def test_only_what_can_be_rendered_anew_is_searched(search, small_dataset, tmp_path):

@@ -1,0 +1,17 @@
+"""One is no plural."""
+
+import pytest
+
+from mvcap.quantities import by_number, quantity
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(0, "0 views"), (1, "1 view"), (2, "2 views"), (12345, "12,345 views")]
+)
+def test_a_number_decides_the_noun(number, told):
+    assert quantity(number, "view") == told
+
+
+def test_plurals_that_are_no_s_are_given():
+    assert quantity(2, "class", "classes") == "2 classes"
+    assert [by_number(number, "is", "are") for number in (0, 1, 2)] == ["are", "is", "are"]
