@@ -1,11 +1,13 @@
 """A status in words, once or again and again."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from mvcap.quantities import quantity
 from pipelines.status import dataset_status
 
 
@@ -14,14 +16,15 @@ def describe(state: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{state['dataset']}: {'complete' if state['complete'] else 'unfinished'}",
-            f"  objects  {state['objects_done']} of {state['objects']} done, {state['views']} views",
+            f"  objects  {state['objects_done']:,} of {state['objects']:,} done, "
+            f"{quantity(state['views'], 'view')}",
             *(
                 line
                 for name, stage in state["stages"].items()
                 for line in _stage_lines(name, stage, state["shards"])
             ),
             *_not_listed(state),
-            *([f"  removed  {state['objects_removed']} objects"] if state["objects_removed"] else []),
+            *_removed(state),
             *_uncaptioned(state),
             *_at_work(state),
             *_remedy(state),
@@ -44,10 +47,10 @@ def watch(root: Path, show: Callable[[dict[str, Any]], None], *, every_s: float)
 
 
 def _stage_lines(name: str, stage: Mapping[str, Any], shards: int) -> Iterator[str]:
-    counts = f"{stage['shards_done']} of {shards} shards"
+    counts = f"{stage['shards_done']:,} of {quantity(shards, 'shard')}"
     if stage["shards_running"]:
         counts += f", {stage['shards_running']} running"
-    line = f"  {name:8} {counts}, {stage['views']} views"
+    line = f"  {name:8} {counts}, {quantity(stage['views'], 'view')}"
     if rate := stage["views_per_worker_second"]:
         line += f", {rate:.2f} views/s for each worker"
     yield line
@@ -59,17 +62,26 @@ def _stage_lines(name: str, stage: Mapping[str, Any], shards: int) -> Iterator[s
         yield f"{'':11}slowest: {slowest}"
     if stage["reasons"]:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in stage["reasons"].items())
-        yield f"{'':11}failed: {stage['objects_failed']} objects, {stage['views_failed']} views: {reasons}"
+        told = {"object": stage["objects_failed"], "view": stage["views_failed"]}
+        failed = ", ".join(quantity(count, noun) for noun, count in told.items() if count)
+        yield f"{'':11}failed: {failed}: {reasons}"
 
 
 def _not_listed(state: Mapping[str, Any]) -> Iterator[str]:
     for reason, count in state["not_listed"].items():
-        yield f"  sources  {count} objects could not be listed: {reason}"
+        unlisted = quantity(count, "object")
+        yield f"  sources  {unlisted} could not be listed: {reason}; the next build looks again"
+
+
+def _removed(state: Mapping[str, Any]) -> Iterator[str]:
+    if removed := state["objects_removed"]:
+        yield f"  removed  {quantity(removed, 'object')}"
 
 
 def _uncaptioned(state: Mapping[str, Any]) -> Iterator[str]:
-    if state["uncaptioned_views"]:
-        yield f"  no caption yet: {state['uncaptioned_views']} views; `mvcap caption` writes them"
+    if views := state["uncaptioned_views"]:
+        how = shlex.join(["mvcap", "caption", state["dataset"]])
+        yield f"  no caption yet: {quantity(views, 'view')}; `{how}` writes them"
 
 
 def _at_work(state: Mapping[str, Any]) -> Iterator[str]:
@@ -82,8 +94,12 @@ def _at_work(state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _remedy(state: Mapping[str, Any]) -> Iterator[str]:
-    if state["failures"]:
-        yield "  failures.parquet tells more, once all is done; `mvcap retry DIR --failed` tries again"
+    if any(stage["reasons"] for stage in state["stages"].values()):
+        again = shlex.join(["mvcap", "retry", state["dataset"], "--failed"])
+        if state["complete"]:
+            yield f"  failures.parquet tells more; `{again}` tries again"
+        else:
+            yield f"  once all is done, failures.parquet tells more, and `{again}` tries again"
 
 
 def _duration(seconds: float) -> str:

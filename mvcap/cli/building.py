@@ -1,5 +1,6 @@
 """The commands that make a dataset: `build-all`, `render`, `caption`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -23,6 +24,7 @@ from mvcap.cli.options import (
 )
 from mvcap.errors import UsageError
 from mvcap.places import Place
+from mvcap.quantities import quantity
 
 PARTIAL: Final = 3
 PICTURES, AGAIN = "Pictures", "One picture made again"
@@ -234,7 +236,10 @@ def _build(config: Any, request: Any, runner_name: str, address: str | None) -> 
 
 def leave_with(outcome: Any, out: Path) -> NoReturn:
     """Tell what a dataset holds now, and leave with the exit code that says so."""
-    say(f"{outcome.views} views of {outcome.done} of {outcome.objects} objects in {out}")
+    from mvcap.commits import STAGES
+
+    objects = f"{outcome.done:,} of {quantity(outcome.objects, 'object')}"
+    say(f"{quantity(outcome.views, 'view')} of {objects} in {out}")
     if outcome.untrained_captions:
         say(
             "note: the captions come from an UNTRAINED model; they show the pipeline at work and mean nothing"
@@ -244,14 +249,16 @@ def leave_with(outcome: Any, out: Path) -> NoReturn:
         say(f"failed: {where}: {rejected.reason}: {_headline(rejected.message)}")
     if len(outcome.failures) > 10:
         say(f"... and {len(outcome.failures) - 10} more in failures.parquet")
+    if any(rejected.stage in STAGES for rejected in outcome.failures):
+        say(f"try again  {shlex.join(['mvcap', 'retry', str(out), '--failed'])}")
     if outcome.complete:
         if outcome.uncaptioned < outcome.views:
             say(_sample_captions(out))
         say(
-            f"look at  {out}/report/index.html  captions, objects to turn, figures, failures\n"
-            f"         {out}/report/sheets/     a contact sheet of every shard\n"
-            f"         {out}/README.md          the dataset card\n"
-            f"load it  {_loading(out)}"
+            f"look at    {out}/report/index.html  captions, objects to turn, figures, failures\n"
+            f"           {out}/report/sheets/     a contact sheet of every shard\n"
+            f"           {out}/README.md          the dataset card\n"
+            f"load it    {_loading(out)}"
         )
     raise typer.Exit(PARTIAL if outcome.failures else 0)
 
@@ -309,7 +316,7 @@ def _control(config: Any, dataset: Place) -> NoReturn:
 
     figures = make_unguided_control(config, dataset, say).figures
     print(
-        f"{figures.guided:.1%} of {figures.views} captions name their category with guidance, "
+        f"{figures.guided:.1%} of {quantity(figures.views, 'caption')} name their category with guidance, "
         f"{figures.unguided:.1%} without"
     )
     say(f"the card tells it too: {dataset}/README.md")

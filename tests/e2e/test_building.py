@@ -72,7 +72,9 @@ def test_bad_objects_are_quarantined_by_name_and_the_good_ones_complete(
     assert "about to abort at view1" in failures["abort-view1"]["log_tail"]
     assert "about to hang at load" in failures["hang-load"]["log_tail"]
     assert len(content(tmp_path / "out")) == 3 * 2
-    assert mvcap(*arguments).returncode == 3  # they are not tried again, and not forgotten
+    again = mvcap(*arguments)
+    assert again.returncode == 3  # they are not tried again, and not forgotten
+    assert f"try again  mvcap retry {tmp_path / 'out'} --failed\n" in again.stderr
     assert mvcap("verify", tmp_path / "out").returncode == 0
     status = json.loads(mvcap("status", tmp_path / "out", "--json").stdout)
     assert status["failures"] == {"crash": 1, "timeout": 1, "bad_asset": 1, "empty_render": 1}

@@ -36,7 +36,7 @@ def test_null_captions_are_not_counted_as_captioned(rendered):
     state = dataset_status(out)
     assert (state["complete"], state["uncaptioned_views"]) == (False, 9)
     assert (state["stages"]["caption"]["shards_done"], state["stages"]["caption"]["views"]) == (0, 0)
-    assert "9 views" in describe(state)
+    assert f"9 views; `mvcap caption {out}` writes them" in describe(state)
     assert "complete" not in describe(state)
     assert "The views have no captions yet" in (out / "README.md").read_text()
     run(config, out, render=False, part=(0, 2))
@@ -74,8 +74,9 @@ def test_failures_are_counted_by_stage_and_reason(models, fake_config, tmp_path)
     render, caption = state["stages"][RENDER], state["stages"][CAPTION]
     assert (render["reasons"], render["objects_failed"]) == ({"crash": 1, "timeout": 1}, 2)
     assert (caption["reasons"], caption["views_failed"]) == ({"empty_caption": 6}, 6)
-    assert "failed: 2 objects, 0 views: 1 x crash, 1 x timeout" in describe(state)
-    assert "failed: 0 objects, 6 views: 6 x empty_caption" in describe(state)
+    assert "failed: 2 objects: 1 x crash, 1 x timeout" in describe(state)
+    assert "failed: 6 views: 6 x empty_caption" in describe(state)
+    assert f"failures.parquet tells more; `mvcap retry {out} --failed` tries again" in describe(state)
 
 
 def test_the_slowest_objects_come_first_and_failed_ones_count(models, fake_config, tmp_path):
@@ -150,3 +151,19 @@ def test_records_of_older_versions_have_no_times_and_are_read(rendered):
         files.write_json(store.commit_path(RENDER, index), record | {"of_a_later_version": 1})
     render = dataset_status(out)["stages"][RENDER]
     assert (render["shards_done"], render["slowest"]) == (2, {})
+
+
+def test_an_unfinished_dataset_is_tried_again_once_it_is_done(models, fake_config, tmp_path):
+    out = tmp_path / "my data"
+    run(fake_config(models(*NAMES), render__options__fail="{chairs: crash, cups: crash}"), out, part=(0, 2))
+    told = describe(dataset_status(out))
+    assert f"once all is done, failures.parquet tells more, and `mvcap retry '{out}' --failed`" in told
+
+
+def test_no_second_try_is_offered_of_what_no_source_could_list(models, fake_config, tmp_path):
+    folder = models(*NAMES)
+    (folder / "labels.csv").write_text("path,category\nchairs/a.obj,chair\nlost.obj,chair\n")
+    run(fake_config(folder), tmp_path / "out")
+    told = describe(dataset_status(tmp_path / "out"))
+    assert "1 object could not be listed: bad_asset; the next build looks again" in told
+    assert "mvcap retry" not in told
