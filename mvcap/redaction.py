@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 HIDDEN: Final = "***"
@@ -38,26 +38,34 @@ def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
     Args:
         environment: whose secret values are looked for; that of this process where None.
     """
-    for value in _secret_values(os.environ if environment is None else environment):
-        text = text.replace(value, HIDDEN)
+    return _hide(text, _secret_values(os.environ if environment is None else environment))
+
+
+def redacted_values(value: Any) -> Any:
+    """Replace what is secret in plain JSON or YAML values, by the names of keys too."""
+    return _hide_in(value, _secret_values(os.environ))
+
+
+def _hide(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def redacted_values(value: Any) -> Any:
-    """Replace what is secret in plain JSON or YAML values, by the names of keys too."""
+def _hide_in(value: Any, secrets: Sequence[str]) -> Any:
     if isinstance(value, str):
-        return redacted(value)
+        return _hide(value, secrets)
     if isinstance(value, Mapping):
         return {
             key: HIDDEN
             if inner and isinstance(inner, str) and _OPTION.search(str(key))
-            else redacted_values(inner)
+            else _hide_in(inner, secrets)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [redacted_values(inner) for inner in value]
+        return [_hide_in(inner, secrets) for inner in value]
     return value
 
 
