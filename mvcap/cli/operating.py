@@ -145,7 +145,7 @@ def gc(
 ) -> None:
     """Delete what killed runs and replaced shards left behind. Nothing that is committed is touched.
 
-    That are unfinished files, shards that `verify` set aside, and rendered views that are captioned already.
+    These are unfinished files, shards that `verify` set aside, and rendered views that are captioned already.
 
     Example: `mvcap gc my_dataset --dry-run`
     """

@@ -47,12 +47,13 @@ def train(
     ] = None,
     resume: Annotated[
         Literal["auto", "never"],
-        typer.Option("--resume", help="Go on with a run that is there, or refuse it."),
+        typer.Option("--resume", metavar="auto|never", help="Go on with a run that is there, or refuse it."),
     ] = "auto",
     workers: Annotated[
         int | None,
         typer.Option(
             "--workers",
+            metavar="N",
             min=1,
             help="Train in so many processes of Ray Train, with a GPU each where there are any.",
         ),
@@ -67,7 +68,7 @@ def train(
     """Tune a CLIP or BLIP on a dataset's views, so that it knows objects from any side (Omniview-Tuning).
 
     The same command again goes on after an interruption, to the last bit. Several processes: `--workers 8`,
-    on a cluster with `--address`, or `torchrun --nproc-per-node 8 --no-python mvcap train ...`.
+    on a cluster with `--address`, or `torchrun --nproc-per-node 8 --no-python mvcap train` and its options.
 
     Example: `mvcap train --data my_dataset --clean imagenet/train --out my_run --config ovt`
 
@@ -112,7 +113,7 @@ def eval_(
     run: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RUN]", parser=path_of, help="A run of `mvcap train`; without one, --config's own model."
+            metavar="RUN", parser=path_of, help="A run of `mvcap train`; without one, --config's own model."
         ),
     ] = None,
     data: Annotated[
@@ -141,7 +142,11 @@ def eval_(
     ] = None,
     templates: Annotated[
         Literal["openai", "plain"],
-        typer.Option("--templates", help="CLIP's 80 sentences for each class, or `a photo of a ...`."),
+        typer.Option(
+            "--templates",
+            metavar="openai|plain",
+            help="CLIP's 80 sentences for each class, or `a photo of a NAME`.",
+        ),
     ] = "openai",
     base: Annotated[
         bool, typer.Option("--base/--no-base", help="Evaluate the pretrained model of RUN as well.")
@@ -157,11 +162,15 @@ def eval_(
         Path | None,
         typer.Option("--out", metavar="DIR", parser=path_of, help="Where results go; RUN/eval if not given."),
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Pictures encoded at once.")] = 64,
-    loaders: Annotated[int, typer.Option("--loaders", min=0, help="Processes that decode pictures.")] = 2,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Pictures encoded at once.")] = 64,
+    loaders: Annotated[
+        int, typer.Option("--loaders", metavar="N", min=0, help="Processes that decode pictures.")
+    ] = 2,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        typer.Option("--device", help="Where the model runs; a GPU if there is one."),
+        typer.Option(
+            "--device", metavar="auto|cpu|cuda", help="Where the model runs; a GPU if there is one."
+        ),
     ] = "auto",
     adversarial_views: Annotated[
         bool,
@@ -172,7 +181,8 @@ def eval_(
         ),
     ] = False,
     objects: Annotated[
-        int, typer.Option("--objects", min=1, help="Of a dataset, searched by --adversarial-views.")
+        int,
+        typer.Option("--objects", metavar="N", min=1, help="Of a dataset, searched by --adversarial-views."),
     ] = 20,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -235,7 +245,8 @@ def export_model(
     run: Annotated[Path, typer.Argument(metavar="RUN", parser=path_of, help="A run of `mvcap train`.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", parser=path_of, help="A new folder.")],
     layout: Annotated[
-        Literal["open_clip", "transformers", "peft", "llava"], typer.Option("--format", help="For whom.")
+        Literal["open_clip", "transformers", "peft", "llava"],
+        typer.Option("--format", metavar="LAYOUT", help="For whom: open_clip, transformers, peft or llava."),
     ] = "open_clip",
     interpolate: Annotated[
         float,

@@ -1,6 +1,7 @@
 """Help is for terminals of 80 columns, and shells complete the commands."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def test_help_fits_80_columns_explains_every_option_and_has_an_example(command):
     text = help_of(command)
     assert max(map(len, text.splitlines())) <= 80
     assert "Example: mvcap " in text
+    assert re.findall(r"<\w+(?: range)?>", text) == [], "a type of Python's is no help"
     unexplained = [
         option.name
         for option in typer.main.get_command(app).commands[command].params
@@ -39,6 +41,7 @@ def test_the_list_of_commands_fits_too():
     text = help_of()
     assert max(map(len, text.splitlines())) <= 80
     assert [name for name in COMMANDS if f" {name} " not in text] == []
+    assert "<bool>" not in text
 
 
 @pytest.mark.slow
