@@ -7,17 +7,27 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from mvcap.cli.app import app
-from mvcap.cli.configuring import configure, configure_pictures, make_runner, slice_of, slurm_part
+from mvcap.cli.configuring import (
+    configure,
+    configure_pictures,
+    make_runner,
+    picture_overrides,
+    slice_of,
+    slurm_part,
+)
 from mvcap.cli.estimates import print_plan
 from mvcap.cli.options import (
     Address,
     Models,
     Out,
+    Preset,
     Recipe,
+    Resolution,
     RunnerName,
     Settings,
     Slice,
     StealLock,
+    Views,
     path_of,
     place_of,
     say,
@@ -27,8 +37,8 @@ from mvcap.places import Place
 from mvcap.quantities import quantity
 
 PARTIAL: Final = 3
-PICTURES, AGAIN = "Pictures", "One picture made again"
-"""Panels of the help."""
+AGAIN: Final = "One picture made again"
+"""A panel of the help."""
 
 
 @app.command("build-all")
@@ -36,6 +46,9 @@ def build_all(
     out: Out = Path("mvcap-dataset"),
     models: Models = None,
     config: Recipe = None,
+    views: Views = None,
+    resolution: Resolution = None,
+    preset: Preset = None,
     runner: RunnerName = "ray",
     address: Address = None,
     settings: Settings = None,
@@ -51,14 +64,18 @@ def build_all(
 
     The same command again goes on after an interruption, and does nothing once all is done.
 
-    Example: `mvcap build-all --models my_models --out my_dataset --set render.views=12`
+    Example: `mvcap build-all --models my_models --out my_dataset --views 24 --resolution 384`
+
+    `--set captions.options.model=NAME` names the captioner: a folder, a model of the hub, or `tiny`, a toy to
+    try things out with. `mvcap render --help` lists settings of pictures that are often set.
     """
     from pipelines.build_all import Request
 
+    overrides = [*picture_overrides(views, resolution, preset), *(settings or [])]
     if dry_run:
-        print_plan(config, models, settings, out, as_json=False)
+        print_plan(config, models, overrides, out, as_json=False)
         raise typer.Exit(0)
-    _build(configure(config, models, settings), Request(out, steal_lock=steal_lock), runner, address)
+    _build(configure(config, models, overrides), Request(out, steal_lock=steal_lock), runner, address)
 
 
 @app.command()
@@ -66,24 +83,9 @@ def render(
     out: Out = Path("mvcap-dataset"),
     models: Models = None,
     config: Recipe = None,
-    views: Annotated[
-        int | None,
-        typer.Option("--views", metavar="N", help="Pictures of each object (100).", rich_help_panel=PICTURES),
-    ] = None,
-    resolution: Annotated[
-        int | None,
-        typer.Option("--resolution", metavar="PX", help="Width and height (512).", rich_help_panel=PICTURES),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            metavar="NAME",
-            help="fast: a hard sun and painted light, for large datasets; physical: soft shadows, all light "
-            "traced; reference: the same with most samples (physical).",
-            rich_help_panel=PICTURES,
-        ),
-    ] = None,
+    views: Views = None,
+    resolution: Resolution = None,
+    preset: Preset = None,
     shard: Slice = None,
     runner: RunnerName = "ray",
     address: Address = None,
@@ -141,19 +143,17 @@ def render(
     """
     from pipelines.build_all import Request
 
-    flags = {"views": views, "resolution": resolution, "preset": preset}
     if uid is not None or view is not None or save is not None:
         if uid is None or view is None or save is None:
             raise UsageError("to make one picture again, give all of --uid, --view and --save")
-        idle = {"models": models, "config": config, "shard": shard, **flags}
+        pictures = {"views": views, "resolution": resolution, "preset": preset}
+        idle = {"models": models, "config": config, "shard": shard, **pictures}
         if given := [f"--{name}" for name, value in idle.items() if value is not None]:
             raise UsageError(f"{', '.join(given)}: a picture is made again as the dataset recorded it")
         _reproduce(out, uid, view, save, settings)
-    overrides = [f"render.{name}={value}" for name, value in flags.items() if value is not None]
+    overrides = [*picture_overrides(views, resolution, preset), *(settings or [])]
     request = Request(out, caption=False, part=slice_of(shard), steal_lock=steal_lock)
-    _build(
-        configure(config, models, [*overrides, *(settings or [])], captions=False), request, runner, address
-    )
+    _build(configure(config, models, overrides, captions=False), request, runner, address)
 
 
 @app.command()

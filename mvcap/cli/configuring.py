@@ -35,6 +35,12 @@ def configure(
     return build_config(apply_overrides(settings, overrides or []), options_model, captions=captions)
 
 
+def picture_overrides(views: int | None, resolution: int | None, preset: str | None) -> list[str]:
+    """Write the options of pictures that were given as `--set` takes them; a `--set` after them wins."""
+    given = {"views": views, "resolution": resolution, "preset": preset}
+    return [f"render.{name}={value}" for name, value in given.items() if value is not None]
+
+
 def configure_pictures(recipe: str | None, folder: Path, overrides: list[str] | None) -> Any:
     """Configure a folder of pictures as the source; what the recipe says of the plan is kept."""
     from mvcap.recipes import read_recipe

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -62,6 +62,26 @@ RunnerName = Annotated[
 Address = Annotated[
     str | None,
     typer.Option("--address", metavar="ADDRESS", help="An existing Ray cluster: auto or HOST:PORT."),
+]
+PICTURES: Final = "Pictures"
+"""A panel of the help."""
+Views = Annotated[
+    int | None,
+    typer.Option("--views", metavar="N", help="Pictures of each object (100).", rich_help_panel=PICTURES),
+]
+Resolution = Annotated[
+    int | None,
+    typer.Option("--resolution", metavar="PX", help="Width and height (512).", rich_help_panel=PICTURES),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="fast: a hard sun and painted light, for large datasets; physical: soft shadows, all light "
+        "traced; reference: the same with most samples (physical).",
+        rich_help_panel=PICTURES,
+    ),
 ]
 Slice = Annotated[
     str | None, typer.Option("--shard", metavar="K/N", help="Only slice K of N, 0 <= K < N, of the shards.")

@@ -30,9 +30,7 @@ BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.+?) -->\n)?```bash\n(?P<body>.
 TOY = str(ROOT / "captions" / "tiny" / "checkpoint")
 SMALLER = {
     "--views 24": "--views 2",
-    "render.views=24": "render.views=2",
     "--resolution 384": "--resolution 48",
-    "render.resolution=384": "render.resolution=48",
     "--view 17": "--view 1",
     "--split test": "--split train",
     "--config demo": "--config demo --set data.batch=4 --set optimiser.steps=2",

@@ -32,9 +32,11 @@ def test_what_is_missing_is_an_error_on_demand_only(mvcap, tmp_path, strict, cod
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(mvcap, models, tmp_path):
     out = tmp_path / "out"
-    done = mvcap("build-all", "--models", models("chairs/a"), "--out", out, *FAKE, "--dry-run")
+    done = mvcap(
+        "build-all", "--models", models("chairs/a"), "--out", out, *FAKE[:-2], "--views", "7", "--dry-run"
+    )
     assert done.returncode == 0, done.stderr
-    assert "1      3  to render, counted here" in done.stdout
+    assert "1      7  to render, counted here" in done.stdout
     assert not out.exists()
 
 
