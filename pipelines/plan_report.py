@@ -1,21 +1,27 @@
 """A plan in words: what `mvcap plan` and `build-all --dry-run` print."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import psutil
 
+from mvcap.quantities import duration, quantity
 from pipelines.counting import SourceCount
 from pipelines.doctor import Finding
 from pipelines.estimating import Estimate, Work
 
-HOURS_OF = {"CPU": "CPU hours", "GPU": "GPU hours"}
+DEVICES: Final = ("CPU", "GPU")
+"""Columns of the table: time of one core, or of one GPU with its process."""
 
 
 def describe_plan(estimate: Estimate, findings: Iterable[Finding]) -> str:
     """Say what a recipe takes and what is missing here."""
     counted = [["source", "objects", "views", ""], *map(_source_line, estimate.sources)]
     total = ["together", _number(estimate.objects), _number(estimate.views), _incomplete(estimate)]
-    worked = [["stage", "views", "done", *HOURS_OF.values(), ""], *map(_work_line, estimate.work)]
+    worked = [
+        ["stage", "views", "done", *(f"{device} time" for device in DEVICES), ""],
+        *map(_work_line, estimate.work),
+    ]
     lines = [
         estimate.name,
         *_columns([*counted, *([total] if len(estimate.sources) > 1 else [])]),
@@ -49,25 +55,23 @@ def _incomplete(estimate: Estimate) -> str:
 
 
 def _work_line(work: Work) -> list[str]:
-    hours = [
-        "unknown" if work.device in (device, "unknown") and work.hours is None else _hours(work, device)
-        for device in HOURS_OF
+    times = [
+        "unknown" if work.device in (device, "unknown") and work.hours is None else _time(work, device)
+        for device in DEVICES
     ]
     rate = "" if work.seconds_per_view is None else f"{work.seconds_per_view:.2g} s a view"
-    return [work.stage, _number(work.views), _number(work.done), *hours, rate]
+    return [work.stage, _number(work.views), _number(work.done), *times, rate]
 
 
-def _hours(work: Work, device: str) -> str:
-    if work.device != device or work.hours is None:
-        return "-"
-    return f"{work.hours:,.0f}" if work.hours >= 10 else f"{work.hours:.2g}"
+def _time(work: Work, device: str) -> str:
+    return "-" if work.device != device or work.hours is None else duration(3600 * work.hours)
 
 
 def _time_here(estimate: Estimate) -> Iterable[str]:
     cores = psutil.cpu_count() or 1
     if hours := estimate.hours("CPU") / cores:
-        amount = f"{hours / 24:,.0f} days" if hours >= 48 else f"{hours:.2g} hours"
-        yield f"the known CPU hours are {amount} on the {cores} cores of this machine"
+        amount = f"{hours / 24:,.0f} days" if hours >= 48 else duration(3600 * hours)
+        yield f"the known CPU time is {amount} on the {quantity(cores, 'core')} of this machine"
 
 
 def _size(estimate: Estimate) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from mvcap.quantities import quantity
+from mvcap.quantities import duration, quantity
 from training.assembling import choose_device, choose_dtype, make_batches, make_student
 from training.config import TrainingConfig
 from training.data import TrainingData
@@ -93,8 +93,8 @@ def estimate_run(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
 
 def describe(plan: Mapping[str, Any]) -> str:
     """Say a plan in words."""
-    memory, duration = plan["memory_bytes"], plan["time_s"]
-    total_h = (duration["steps"] + duration["maximisation"]) / 3600
+    memory, spent = plan["memory_bytes"], plan["time_s"]
+    total_s = spent["steps"] + spent["maximisation"]
     lines = [
         f"{plan['trainable_parameters']:,} trainable parameters of {plan['parameters']:,}",
         f"{quantity(plan['views'], 'view')} of {quantity(plan['objects'], 'object')}, "
@@ -103,7 +103,7 @@ def describe(plan: Mapping[str, Any]) -> str:
         f"{plan['steps_per_epoch']:,} an epoch; anchors are made {quantity(plan['maximisations'], 'time')}",
         f"memory of {plan['device']}: {memory['total'] / 1e9:.1f} GB, of which activations "
         f"{memory['activations'] / 1e9:.1f} GB; disk {plan['disk_bytes'] / 1e9:.1f} GB",
-        f"{total_h:.1f} hours on this machine, {duration['a_step']:.2f} s a step (from {TIMED} pictures, "
+        f"{duration(total_s)} on this machine, {spent['a_step']:.2f} s a step (from {TIMED} pictures, "
         "timed now)",
     ]
     return "\n".join(lines)

@@ -165,8 +165,8 @@ def test_a_plan_in_words_adds_up_and_says_what_is_missing():
     )
     found = Estimate("big", (), work, 1.5e12, ("im3d",))
     text = describe_plan(found, [Finding("captioner", False, "no such model", "fetch it")])
-    assert "render   2,000,000        0        480          -  0.9 s a view" in text
-    assert "caption  2,000,000  500,000          -         25  0.06 s a view" in text
+    assert "render   2,000,000        0     480 h         -  0.9 s a view" in text
+    assert "caption  2,000,000  500,000         -      25 h  0.06 s a view" in text
     assert "measured there" in text
     assert "disk: 1,500 GB, and the pictures of im3d, whose sizes are unknown" in text
     assert "FAIL captioner" in text

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mvcap import __version__
-from mvcap.quantities import by_number, quantity
+from mvcap.quantities import by_number, duration, quantity
 
 PAGE: Final = "mvcap.report.page"
 LOG_CHARACTERS: Final = 4_000
@@ -55,15 +55,6 @@ def render_page(template: str, scripts: tuple[str, ...], data: Mapping[str, Any]
         **context,
     )
     return page.encode()
-
-
-def duration(seconds: float) -> str:
-    """Write a time as people do: `41 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:,.1f} h"
 
 
 def _read_scripts(names: tuple[str, ...]) -> str:
