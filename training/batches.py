@@ -1,16 +1,16 @@
-"""From rows of tables to batches of pixels, read and decoded ahead of the device.
+"""From rows of tables to batches of pixels.
 
 Notation: B batch of one process, S side of a picture.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from training.dual_encoder import Preprocessing
 from training.pictures import PictureSet
@@ -98,19 +98,3 @@ class RowBatches(Dataset[Tensor]):
 
     def __getitem__(self, index: int) -> Tensor:
         return self.pixels.load(self.rows[index], self.moment)
-
-
-def ahead(
-    dataset: Dataset[Batch] | Dataset[Tensor], order: Iterable[int], *, loaders: int, pin: bool
-) -> Iterator[Any]:
-    """Yield items in order, made ahead by `loaders` processes; 0 makes each when it is asked for."""
-    return iter(
-        DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=order,
-            num_workers=loaders,
-            pin_memory=pin,
-            prefetch_factor=2 if loaders else None,
-        )
-    )

@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.anchors import maximise
-from training.batches import Pixels, RowBatches, ahead
+from training.batches import Pixels, RowBatches
 from training.config import AnchorsConfig
 from training.data import TrainingData
 from training.distributed import World
 from training.feature_bank import FeatureBank
+from training.loading import ahead
 from training.sampler import Rows
 from training.tensor_files import save_tensors
 

@@ -29,6 +29,7 @@ from training.config import ModelConfig, TrainingConfig
 from training.data import TrainingData, open_data
 from training.distributed import World, joined
 from training.dual_encoder import DualEncoder
+from training.loading import dead_loaders_explained
 from training.pictures.dataset import DatasetPictures
 from training.pictures.small_copies import make_small_copies
 from training.run_files import RUN
@@ -82,7 +83,8 @@ def run_training(
         trainer = Trainer(config, encoder, data, run, world, facts=facts, say=tell)
         if checkpoint is not None:
             tell(f"going on from step {checkpoint.step}")
-        done = trainer.train(checkpoint)
+        with dead_loaders_explained():
+            done = trainer.train(checkpoint)
         if not world.leads:
             return {}
         return {"steps": done.steps, "checkpoint": str(done.checkpoint), **done.figures}

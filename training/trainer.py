@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,15 @@ from torch.nn import functional as F
 from mvcap import files
 from mvcap.errors import TrainingDivergedError
 from mvcap.quantities import quantity
+from mvcap.signals import Noted, Stopped, noting
 from training import checkpoints, gradients
 from training.assembling import choose_device, choose_dtype, make_batches, make_student
-from training.batches import Batch, Pixels, ahead
+from training.batches import Batch, Pixels
 from training.config import TrainingConfig
 from training.data import TrainingData
 from training.distributed import World
 from training.dual_encoder import DualEncoder, Encoded
+from training.loading import ahead
 from training.logs import Advance, JsonLines, Sink, TensorBoard, Wandb, showing
 from training.maximising import AnchorKeeper
 from training.objective import Objective, Parts, Rows
@@ -88,6 +91,7 @@ class Trainer:
             torch.set_float32_matmul_precision("high")
         self._batches = make_batches(config, data, encoder.preprocessing, world)
         self._keeper = self._make_keeper()
+        self._noted = Noted()
 
     def _make_keeper(self) -> AnchorKeeper | None:
         settings, config = self._config.anchors, self._config
@@ -113,7 +117,10 @@ class Trainer:
     def train(self, resume_from: checkpoints.Checkpoint | None) -> Summary:
         """Do all steps that are left.
 
+        SIGINT and SIGTERM end it after a step, with a checkpoint of that step.
+
         Raises:
+            Stopped: by a signal.
             TrainingDivergedError: a loss or gradient is not finite; the latest checkpoint stays as it is.
         """
         config, total = self._config.run, self._config.optimiser.steps
@@ -124,14 +131,21 @@ class Trainer:
             if self._keeper:
                 self._keeper.restore(resume_from.folder)
         figures: dict[str, float] = {}
-        loading = ahead(
-            self._batches, range(done, total), loaders=config.loaders, pin=self._device.type == "cuda"
-        )
+        saved = done
         with ExitStack() as stack:
+            self._noted = stack.enter_context(noting())
+            loading = ahead(
+                self._batches, range(done, total), loaders=config.loaders, pin=self._device.type == "cuda"
+            )
             sinks = stack.enter_context(self._sinks(done))
             advance = stack.enter_context(self._progress(total, done))
             for step in range(done, total):
-                refreshed = self._keeper.refresh(step) if self._keeper else {}
+                try:
+                    refreshed = self._keeper.refresh(step) if self._keeper else {}
+                except Stopped:  # anchors are made anew when the run goes on with this step
+                    if step > saved:
+                        self._save(step)
+                    raise
                 begun = time.monotonic()
                 batch = next(loading)
                 waited_s = time.monotonic() - begun
@@ -147,9 +161,18 @@ class Trainer:
                     for sink in sinks:
                         sink.write(step + 1, figures)
                     advance(step + 1, f"loss {figures['loss']:.4f}")
-                if (step + 1) % config.checkpoint_every == 0 or step + 1 == total:
+                asked = self._asked()
+                if (step + 1) % config.checkpoint_every == 0 or step + 1 == total or asked:
                     self._save(step + 1)
+                    saved = step + 1
+                if asked and step + 1 < total:
+                    raise Stopped(asked)
         return Summary(total, self._run / "checkpoints" / f"step-{total:08d}", figures)
+
+    def _asked(self) -> int:
+        """Return the signal by which any process was asked to stop, to all of them alike; 0 without one."""
+        number = self._noted.number or 0
+        return int(self._world.total(number) and (number or SIGTERM))
 
     def _step(self, step: int, batch: Batch) -> tuple[Parts, float]:
         """Do one step; return the parts of its loss and the norm of its gradient.
@@ -239,7 +262,13 @@ class Trainer:
             return self._encode(pixels)
 
     def _embed(self, pixels: Tensor) -> Tensor:
-        """Return (B, D) features of pixels as the model is now."""
+        """Return (B, D) features of pixels as the model is now.
+
+        Raises:
+            Stopped: by a signal: to encode all views takes long.
+        """
+        if asked := self._asked():
+            raise Stopped(asked)
         self.student.eval()
         with torch.no_grad():
             return self.student.finish(self._autocast(pixels.to(self._device, non_blocking=True)))

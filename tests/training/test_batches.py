@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from mvcap.errors import CorruptDatasetError
-from training.batches import Pixels, TrainingBatches, ahead
+from training.batches import Pixels, TrainingBatches
 from training.dual_encoder import Preprocessing
+from training.loading import ahead
 from training.pictures import EncodedPicture
 from training.pictures.decoding import Augmentation
 from training.sampler import ObjectSampler, PictureSampler

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from mvcap.cli import app
 from mvcap.errors import ConfigError, OutputError
+from training.checkpoints import latest_checkpoint
 
 MVCAP = [str(Path(sys.executable).with_name("mvcap"))]
 pytestmark = pytest.mark.slow
@@ -98,6 +99,28 @@ def test_killed_in_the_middle_it_ends_with_the_same_weights(command, tmp_path):
         for text in ((folder / "log.jsonl").read_text() for folder in (whole, killed))
     ]
     assert timeless[0] == timeless[1]
+
+
+def test_asked_to_stop_it_saves_the_step_and_exits_as_the_signal_says(command, tmp_path):
+    tuned = tmp_path / "run"
+    endless = ["--set", "run.checkpoint_every=100000", "--set", "run.loaders=1"]
+    process = subprocess.Popen(
+        [*MVCAP, *command(tuned, *endless, steps=100_000)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    while _lines(tuned / "log.jsonl") < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the loaders hear it too
+    told = process.communicate()[1]
+    assert process.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in told
+    assert "the same command goes on" in told
+    saved = latest_checkpoint(tuned)
+    assert saved.step == _lines(tuned / "log.jsonl") >= 2
 
 
 def _lines(path):

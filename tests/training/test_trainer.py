@@ -1,13 +1,16 @@
 """The loop on made-up pictures: it learns, goes on to the last bit, and stops at what is not finite."""
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 import torch
 from open_clip.transformer import PatchDropout
 
 from mvcap.errors import TrainingDivergedError, UsageError
+from mvcap.signals import SIGNALS, Stopped, listen
 from training.assembling import make_batches
 from training.checkpoints import latest_checkpoint, trained_tensors
 from training.data import join
@@ -163,6 +166,50 @@ def _trained_pass(trainer):
     trainer.student.train()
     with torch.no_grad():
         return trainer.student.encode_pictures(trainer._batches[0].pixels).features
+
+
+@pytest.fixture
+def listening(monkeypatch):
+    """Answer to signals as the command line does, but for its deadline."""
+    monkeypatch.setattr(signal, "alarm", lambda seconds: None)
+    kept = {each: signal.getsignal(each) for each in (*SIGNALS, signal.SIGALRM)}
+    listen()
+    yield
+    for each, handler in kept.items():
+        signal.signal(each, handler)
+
+
+@pytest.mark.parametrize(("moment", "saved"), [("step", 4), ("anchors", 3)])
+def test_a_signal_ends_it_with_a_checkpoint_of_the_step(begin, listening, moment, saved):
+    """The batches of an epoch are three: anchors are made before the first step and before the fourth."""
+    changes = {"run__checkpoint_every": 100}
+    whole, _ = begin("whole", **changes)
+    whole.train(None)
+    asked, run = begin("asked", **changes)
+    steps = []
+
+    def step(number, batch):
+        steps.append(number)
+        if moment == "step" and number == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return took(number, batch)
+
+    def encode(pixels):
+        if moment == "anchors" and len(steps) == 3 and not torch.is_grad_enabled():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return encoded(pixels)
+
+    took, asked._step = asked._step, step
+    encoded, asked._encode = asked._encode, encode
+    with pytest.raises(Stopped) as stopped:
+        asked.train(None)
+    assert stopped.value.number == signal.SIGTERM
+    checkpoint = latest_checkpoint(run)
+    assert (checkpoint.step, len(steps)) == (saved, saved)
+    resumed, _ = begin("asked", **changes)
+    resumed.train(checkpoint)
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
 
 
 def _stop_after(save, step):

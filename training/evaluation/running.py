@@ -12,6 +12,7 @@ from training.evaluation.reporting import collect, write_report
 from training.evaluation.suites import read_suite, summarise, with_suite
 from training.evaluation.zero_shot import Templates
 from training.finished import open_tuned
+from training.loading import dead_loaders_explained
 from training.logs import showing
 from training.recipes import build_config, read_config
 from training.runs import create_encoder, read_facts
@@ -86,7 +87,7 @@ def run_evaluation(
                 f"{what} on {opened.name}: {quantity(len(opened.labels), 'picture')}, "
                 f"{quantity(len(opened.classes), 'class', 'classes')}"
             )
-            with showing(len(opened.labels), what="picture") as show:
+            with showing(len(opened.labels), what="picture") as show, dead_loaders_explained():
                 result = evaluate(
                     student,
                     opened,

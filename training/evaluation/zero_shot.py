@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.batches import Pixels, RowBatches, ahead
+from training.batches import Pixels, RowBatches
+from training.loading import ahead
 from training.student import Student
 
 Templates: TypeAlias = Literal["openai", "plain"]
