@@ -19,7 +19,7 @@ from mvcap.config import TRAINING
 from mvcap.learnable import learnable_uids
 from training.config import TrainingConfig
 from training.pictures import UNKNOWN, PictureSet
-from training.pictures.dataset import DatasetPictures, Strings
+from training.pictures.dataset import DatasetPictures, Strings, require_whole
 from training.pictures.opening import open_pictures
 
 
@@ -61,10 +61,16 @@ def open_data(config: TrainingConfig, folder: Path) -> TrainingData:
     Raises:
         OutputError: the folder holds no finished dataset.
         EmptyInputError: nothing in it may be learnt from.
+        CorruptDatasetError: views of it are missing.
         UsageError: the clean pictures cannot be read.
     """
     learnable = learnable_uids(folder, lookalikes=config.data.lookalikes)
-    views = DatasetPictures(folder, lambda split, uid: split == TRAINING and uid in learnable)
+
+    def keep(split: str, uid: str) -> bool:
+        return split == TRAINING and uid in learnable
+
+    views = DatasetPictures(folder, keep)
+    require_whole(views, folder, keep)
     clean = None
     if config.clean.path is not None:
         names = Path(config.clean.names) if config.clean.names else None

@@ -56,6 +56,9 @@ class EncodedPicture:
     data: bytes
     background: str = "#ffffff"
     """Colour on which alpha is composited."""
+    exif: bool = False
+    """Whether it is turned as its Exif orientation says: so `datasets` and the captioner see what a dataset
+    of ours stores. torchvision and clip_benchmark look away, and benchmarks are measured as they do."""
 
 
 class PictureSet(Protocol):

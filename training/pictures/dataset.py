@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, EmptyInputError
 from mvcap.storage import Store
+from mvcap.tables import read_table
 from training.pictures import UNKNOWN, EncodedPicture, PictureTable
 
+OBJECTS: Final = "objects.parquet"
 COLUMNS: Final = ["uid", "view_index", "category", "caption", "azimuth_deg", "elevation_deg", "split"]
 OPEN_FILES: Final = 64
 """Shards whose footers are kept: a few hundred kilobytes each."""
@@ -30,6 +32,7 @@ class DatasetPictures:
 
     Raises:
         OutputError: the folder is no dataset.
+        CorruptDatasetError: a file is gone or damaged.
         EmptyInputError: no view is wanted.
     """
 
@@ -98,7 +101,7 @@ class DatasetPictures:
                 row = int(self._place[rows[position], 2])
                 background = table["background"][row].as_py()
                 colour = background if background.startswith("#") else "#000000"
-                found[position] = EncodedPicture(images[row].as_buffer().to_pybytes(), colour)
+                found[position] = EncodedPicture(images[row].as_buffer().to_pybytes(), colour, exif=True)
         return [picture for picture in found if picture is not None]
 
     def _read_group(self, file: int, group: int) -> pa.Table:
@@ -111,6 +114,30 @@ class DatasetPictures:
             raise CorruptDatasetError(f"cannot read {path}: {error}; `mvcap verify` tells more") from error
 
 
+def require_whole(pictures: DatasetPictures, folder: Path, keep: Callable[[str, str], bool]) -> None:
+    """Compare with the views that the finished dataset's `objects.parquet` tells of, where there is one.
+
+    Args:
+        keep: what `pictures` was opened with.
+
+    Raises:
+        CorruptDatasetError: some of them are missing, which their shards' absence alone does not tell.
+    """
+    if not (folder / OBJECTS).exists():
+        return
+    counts = pictures.table.counts
+    found = {pictures.uid(number): int(count) for number, count in enumerate(counts)}
+    rows = [row for row in read_table(folder / OBJECTS).to_pylist() if row["status"] == "done"]
+    lacking = [
+        row["uid"] for row in rows if keep(row["split"], row["uid"]) and found.get(row["uid"]) != row["views"]
+    ]
+    if lacking:
+        raise CorruptDatasetError(
+            f"{folder} lacks views of {len(lacking)} objects, such as {lacking[0]}: files of it are gone or "
+            "damaged. `mvcap verify` finds them, and the command that built it makes them anew"
+        )
+
+
 def _committed_files(folder: Path) -> tuple[list[Path], list[str]]:
     """Return the data's files and their checksums, by their commit records."""
     store = Store(folder)
@@ -121,8 +148,11 @@ def _committed_files(folder: Path) -> tuple[list[Path], list[str]]:
 
 def _wanted(index: int, path: Path, keep: Callable[[str, str], bool]) -> Iterator[pa.Table]:
     """Yield the wanted rows of a file, with where each stands in it."""
-    file = pq.ParquetFile(path)
-    rows = file.read(columns=COLUMNS)
+    try:
+        file = pq.ParquetFile(path)
+        rows = file.read(columns=COLUMNS)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptDatasetError(f"cannot read {path}: {error}; `mvcap verify` tells more") from error
     sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
     group = np.repeat(np.arange(len(sizes)), sizes)
     within = np.concatenate([np.arange(size) for size in sizes]) if sizes else group

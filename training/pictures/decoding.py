@@ -6,24 +6,32 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mvcap.errors import CorruptDatasetError
 from training.dual_encoder import Preprocessing
 from training.pictures import EncodedPicture
 
+SIXTEEN_BIT: Final = frozenset({"I;16", "I;16L", "I;16B"})
+
 
 def decode(picture: EncodedPicture, key: str) -> Image.Image:
-    """Return an RGB picture; alpha is composited on the recorded background.
+    """Return an RGB picture; alpha is composited on the recorded background, 16 bits of grey become 8.
 
     Raises:
-        CorruptDatasetError: it does not decode; the message names `key`.
+        CorruptDatasetError: it does not decode, or has 32 bits a channel; the message names `key`.
     """
     try:
-        image = Image.open(io.BytesIO(picture.data))
+        image: Image.Image = Image.open(io.BytesIO(picture.data))
+        if picture.exif:
+            ImageOps.exif_transpose(image, in_place=True)
         if image.mode == "RGB":
             image.load()
             return image
+        if image.mode in SIXTEEN_BIT:  # which Pillow would cut off at 255
+            return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
+        if image.mode in ("I", "F"):
+            raise ValueError(f"pictures of mode {image.mode} have no known white; store 8 bits")
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             layers = Image.new("RGBA", image.size, picture.background), image.convert("RGBA")
             return Image.alpha_composite(*layers).convert("RGB")

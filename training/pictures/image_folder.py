@@ -10,7 +10,9 @@ from training.pictures import EncodedPicture, PictureTable
 from training.pictures._classes import class_names
 from training.pictures._tables import labelled_table
 
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}  # torchvision's
+)
 
 
 class FolderPictures:
@@ -27,7 +29,7 @@ class FolderPictures:
 
     def __init__(self, folder: Path, *, names: Path | None = None, caption: str | None = None) -> None:
         self._folder = folder
-        labels = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        labels = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _hidden(path))
         listed = [(label, name) for label in labels for name in _pictures(folder / label)]
         if not listed:
             raise EmptyInputError(f"{folder} has no folder of a class with pictures in it (0 pictures)")
@@ -54,4 +56,9 @@ class FolderPictures:
 
 def _pictures(folder: Path) -> list[str]:
     files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path.relative_to(folder).as_posix() for path in files)
+    return sorted(path.relative_to(folder).as_posix() for path in files if not _hidden(path))
+
+
+def _hidden(path: Path) -> bool:
+    """Tell what a system or an editor leaves behind: `._1.jpg`, `.ipynb_checkpoints`."""
+    return path.name.startswith(".")

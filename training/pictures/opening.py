@@ -6,7 +6,7 @@ from pathlib import Path
 from mvcap.errors import UsageError
 from mvcap.storage import INTERNAL
 from training.pictures import PictureSet
-from training.pictures.dataset import DatasetPictures
+from training.pictures.dataset import DatasetPictures, require_whole
 from training.pictures.image_folder import FolderPictures
 from training.pictures.tars import TarPictures
 
@@ -28,12 +28,15 @@ def open_pictures(
     Raises:
         UsageError: there is no such folder, or nothing in it is known.
         EmptyInputError: it holds no pictures.
+        CorruptDatasetError: a finished dataset lacks some of its views.
     """
     folder = folder.expanduser()
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     if (folder / INTERNAL).is_dir():
-        return DatasetPictures(folder, keep)
+        pictures = DatasetPictures(folder, keep)
+        require_whole(pictures, folder, keep)
+        return pictures
     if any(folder.glob("*.tar")):
         return TarPictures(folder, names=names, caption=caption)
     return FolderPictures(folder, names=names, caption=caption)

@@ -58,7 +58,7 @@ class SmallCopies:
                 start, stop = int(offsets[index]), int(offsets[index + 1])
                 with _pictures(self.folder, part).open("rb") as file:
                     file.seek(start)
-                    found.append(EncodedPicture(file.read(stop - start)))
+                    found.append(EncodedPicture(file.read(stop - start), exif=True))
             except (OSError, ValueError, IndexError) as error:
                 raise CorruptDatasetError(
                     f"cannot read small copies in {self.folder}: {error}; delete that folder, and they are "

@@ -4,6 +4,7 @@ import io
 import pickle
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from mvcap.storage import Store
 from training.pictures import EncodedPicture
 from training.pictures.dataset import DatasetPictures
 from training.pictures.decoding import decode
+from training.pictures.opening import open_pictures
 
 
 def everything(split, uid):
@@ -70,6 +72,23 @@ def test_a_file_without_a_commit_record_is_not_read(small_dataset, tmp_path):
     assert {pictures.key(row).partition("#")[0] for row in range(len(pictures.table))} == kept
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
+def test_a_finished_dataset_that_has_lost_a_file_is_not_read_without_it(small_dataset, tmp_path, damage):
+    """A shard whose file is gone counts as one yet to come; one of the right size is opened."""
+    copy = tmp_path / "copy"
+    shutil.copytree(small_dataset, copy)
+    file = sorted((copy / "data").glob("*.parquet"))[1]
+    content = file.read_bytes()
+    half = len(content) // 2
+    file.unlink()
+    if damage != "gone":
+        file.write_bytes(content[:half] if damage == "cut" else content[half:] + content[:half])
+    with pytest.raises(CorruptDatasetError, match="mvcap verify"):
+        open_pictures(copy, keep=everything)
+    if damage != "changed":
+        open_pictures(copy, keep=lambda split, uid: split == "test")
+
+
 def test_a_folder_that_is_no_dataset_is_an_error(tmp_path):
     with pytest.raises(OutputError, match="not a dataset"):
         DatasetPictures(tmp_path, everything)
@@ -90,6 +109,25 @@ def test_other_kinds_of_pictures_become_rgb(mode):
         buffer := io.BytesIO(), name
     )
     assert decode(EncodedPicture(buffer.getvalue()), "a#0").mode == "RGB"
+
+
+def test_sixteen_bits_of_grey_become_eight_and_thirty_two_are_refused():
+    levels = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
+    Image.fromarray(levels).save(buffer := io.BytesIO(), "PNG")
+    image = decode(EncodedPicture(buffer.getvalue()), "a#0")
+    assert [image.getpixel((x, 0)) for x in range(4)] == [(grey,) * 3 for grey in (0, 1, 128, 255)]
+    Image.new("F", (2, 2)).save(buffer := io.BytesIO(), "TIFF")
+    with pytest.raises(CorruptDatasetError, match="a#0 does not decode: pictures of mode F"):
+        decode(EncodedPicture(buffer.getvalue()), "a#0")
+
+
+def test_a_dataset_of_ours_is_seen_upright_as_its_captioner_saw_it(small_dataset):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees
+    Image.new("RGB", (8, 4)).save(buffer := io.BytesIO(), "JPEG", exif=exif)
+    assert decode(EncodedPicture(buffer.getvalue(), exif=True), "a#0").size == (4, 8)
+    assert decode(EncodedPicture(buffer.getvalue()), "0/a.jpg").size == (8, 4), "as clip_benchmark"
+    assert DatasetPictures(small_dataset, everything).read([0])[0].exif
 
 
 @pytest.mark.parametrize("data", [b"", b"nothing", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])

@@ -71,6 +71,13 @@ def test_a_folder_for_each_class_with_clean_names(tmp_path):
     assert decode(pictures.read([2])[0], "x").size == (8, 8)
 
 
+def test_what_a_system_or_an_editor_left_behind_is_no_class_and_no_picture(tmp_path):
+    fill(tmp_path, "cup/1.jpg", "cup/._1.jpg", "chair/2.ppm", ".ipynb_checkpoints/2.jpg")
+    pictures = FolderPictures(tmp_path)
+    assert pictures.table.categories == ("chair", "cup")
+    assert [pictures.key(row) for row in range(len(pictures.table))] == ["chair/2.ppm", "cup/1.jpg"]
+
+
 def test_wnids_have_their_names_and_may_be_some_of_the_thousand(tmp_path):
     fill(tmp_path, "n02012849/a.jpg", "n03126707/b.jpg")
     assert labels(FolderPictures(tmp_path)) == ["crane bird", "construction crane"]

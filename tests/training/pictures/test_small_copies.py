@@ -31,6 +31,7 @@ def test_they_show_the_same_smaller(pictures):
     assert copies.read([47, 0, 47])[0] == copies.read([47])[0]
     assert copies.table is pictures.table
     assert copies.key(3) == pictures.key(3)
+    assert copies.read([3])[0].exif, "what was small already is stored as it was, to be turned"
 
 
 def test_only_what_is_missing_is_made(pictures):
