@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mvcap import local_files, object_files
+from mvcap.errors import OutputError
 from mvcap.local_files import cache_folder as cache_folder
 from mvcap.local_files import disk_full_explained as disk_full_explained
 from mvcap.local_files import sync as sync
@@ -30,6 +31,19 @@ def probe(folder: Place) -> None:
         local_files.probe(folder)
     else:
         object_files.probe(folder)
+
+
+def require_writable(folder: Place) -> None:
+    """Probe the output folder before anything else happens.
+
+    Raises:
+        OutputError: it cannot be created or written.
+    """
+    try:
+        probe(folder)
+    except OSError as error:
+        problem = f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+        raise OutputError(problem) from error
 
 
 def facts(place: Place, *, anew: bool = False) -> FileFacts | None:

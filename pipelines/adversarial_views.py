@@ -128,10 +128,12 @@ def search_all(
     """Search datasets by a model and by the one it was tuned from; write and return what was found.
 
     Raises:
+        OutputError: the folder cannot be written.
         UsageError: one of them is no dataset of ours, or was not rendered.
         NothingSurvivedError: no object of one could be rendered.
         MvcapError: the model cannot be had.
     """
+    files.require_writable(out)
     report: dict[str, Any] = {}
     for wanted in parse_sets(data, split, None):
         opened = open_set(wanted)

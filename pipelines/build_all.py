@@ -27,7 +27,6 @@ from pipelines.planning import (
     plan_objects,
     refuse_changed_settings,
     refuse_other_slices,
-    require_writable,
     save_config,
     save_plan,
 )
@@ -84,7 +83,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
     """
     store = Store(request.out)
     listing = _list(config, store, runner, say) if request.render and request.again is None else None
-    require_writable(request.out)
+    files.require_writable(request.out)
     with store.lock(request.part, steal=request.steal_lock, tell=say) as hold:
         steps = _steps(config, request)
         with store.fetched():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mvcap import files
 from mvcap.config import Config, FilterConfig, settings_hash
 from mvcap.errors import NothingSurvivedError, UsageError
 from mvcap.records import SelectedObject
@@ -15,7 +16,7 @@ from pipelines import filter_inputs
 from pipelines.clip_views import embed_objects
 from pipelines.filter import filter_objects
 from pipelines.filter_tables import FilterFiles
-from pipelines.planning import Listing, list_objects, require_writable
+from pipelines.planning import Listing, list_objects
 from pipelines.stages import Runner
 from pipelines.viewing import picture_sources
 
@@ -34,7 +35,7 @@ def filter_to_files(config: Config, out: Path, runner: Runner, say: Say) -> dict
         raise UsageError("`mvcap filter` reads embeddings; clip_views are a stage of `mvcap build-all`")
     if out.suffix != ".parquet" or out.is_dir():
         raise UsageError(f"--out={out} must be a Parquet file, such as chosen.parquet")
-    require_writable(out.parent)
+    files.require_writable(out.parent)
     inputs = filter_inputs.describe_inputs(section, filter_inputs.find_categories(config, section))
     return _survivors(FilterFiles(out).write(filter_objects(config, section, runner, say), inputs))
 
@@ -58,7 +59,7 @@ def list_clear_objects(config: Config, store: Store, runner: Runner, say: Say) -
     models = [item for item in listing.objects.values() if item.record.source not in of_pictures]
     if not models:
         raise UsageError("filter.embeddings=clip_views renders models, and the sources give pictures only")
-    require_writable(store.root)
+    files.require_writable(store.root)
     file = embed_objects(config, section, models, folder, runner, say)
     kept = _filtered_once(config, section, store, runner, say, embeddings_file=file)
     return _recategorised(listing, models, read_selection(kept.selected))
@@ -81,7 +82,7 @@ def _filtered_once(
     kept = FilterFiles(_kept_in(store) / f"{settings_hash(inputs)}.parquet")
     summary = kept.read_summary()
     if summary is None:
-        require_writable(store.root)
+        files.require_writable(store.root)
         filtered = filter_objects(config, section, runner, say, embeddings_file=embeddings_file)
         summary = kept.write(filtered, inputs)
         verdicts = ", ".join(f"{count} {name}" for name, count in summary["verdicts"].items())

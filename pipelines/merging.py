@@ -29,7 +29,7 @@ from mvcap.tables import TableWriter
 from pipelines.finish import finish
 from pipelines.leak_free import rendered_assets
 from pipelines.merge_checks import Part, count_shared, refuse_learnt_evaluation, refuse_unlike
-from pipelines.planning import require_writable, saved_settings
+from pipelines.planning import saved_settings
 from pipelines.removing import purge_removed, told_of, without_objects
 from pipelines.rewriting import carried
 from pipelines.surveying import Outcome, survey
@@ -72,7 +72,7 @@ def merge_datasets(
         plan, origins = joined_plan(parts)
         refuse_learnt_evaluation(parts, plan)
         _refuse_other_content(target, plan)
-        require_writable(target)
+        files.require_writable(target)
         store = Store(target)
         hold = locks.enter_context(store.lock(None, steal=steal_lock, tell=say))
         if not _is_joined(store, plan):

@@ -13,7 +13,6 @@ from mvcap.config import Config, SourceConfig, difference, settings_hash
 from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, OutputError, UsageError
 from mvcap.holds import Hold
 from mvcap.leaks import Leaks
-from mvcap.places import Place
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.redaction import redacted_values
@@ -250,16 +249,3 @@ def saved_settings(store: Store) -> dict[str, Any]:
         place = store.name_of(store.config_path)
         raise OutputError(f"{store.root} is not a dataset of mvcap: it has no {place}")
     return dict(content["config"])
-
-
-def require_writable(folder: Place) -> None:
-    """Probe the output folder before anything else happens.
-
-    Raises:
-        OutputError: it cannot be created or written.
-    """
-    try:
-        files.probe(folder)
-    except OSError as error:
-        problem = f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
-        raise OutputError(problem) from error

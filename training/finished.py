@@ -4,11 +4,24 @@ from pathlib import Path
 
 import torch
 
+from mvcap.errors import UsageError
 from training import lora
 from training.assembling import make_student
 from training.checkpoints import load_trained
 from training.runs import load_run
 from training.student import Student
+
+
+def require_share(interpolate: float) -> None:
+    """Refuse what is no share of the tuned weights.
+
+    Raises:
+        UsageError: it is outside [0, 1].
+    """
+    if not 0 <= interpolate <= 1:  # NaN neither
+        raise UsageError(
+            f"--interpolate {interpolate} is outside [0, 1]: 1 is the tuned model, 0 the pretrained"
+        )
 
 
 def open_tuned(run: Path, *, interpolate: float = 1.0) -> Student:
@@ -20,9 +33,11 @@ def open_tuned(run: Path, *, interpolate: float = 1.0) -> Student:
             of its weight in the blend.
 
     Raises:
+        UsageError: `interpolate` is no share.
         OutputError: the folder holds no run, or no checkpoint yet.
         MvcapError: the pretrained model cannot be had, or is another one than was tuned.
     """
+    require_share(interpolate)
     config, encoder, checkpoint = load_run(run)
     pretrained_scale = encoder.logit_scale.detach().clone()
     before = {name: value.clone() for name, value in encoder.network.state_dict().items()}

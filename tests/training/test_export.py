@@ -10,10 +10,11 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from mvcap.errors import OutputError, UsageError
+from mvcap.errors import DiskFullError, OutputError, UsageError
 from training.assembling import make_student
 from training.backends.open_clip import Options, create
 from training.checkpoints import load_trained
@@ -245,8 +246,28 @@ def test_interpolation_is_the_mean_of_the_weights(tune, picture, tmp_path):
     assert all(torch.equal(value, states[0.7][name]) for name, value in model.state_dict().items())
 
 
+def test_an_export_is_there_as_a_whole_or_not_at_all(tune, tmp_path, monkeypatch):
+    run = tune()
+
+    def full(*anything):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("training.export.extra.save_file", full)
+    with pytest.raises(DiskFullError, match="clip"):
+        export_model(run, tmp_path / "clip", "open_clip")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_exported_is_refused(tune, tmp_path):
     run = tune()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="holds something"):
+        export_model(run, tmp_path / "file", "open_clip")
+    with pytest.raises(OutputError, match="cannot write to"):
+        export_model(run, tmp_path / "file" / "out", "open_clip")
+    (tmp_path / "empty").mkdir()
+    export_model(run, tmp_path / "empty", "open_clip")
+    assert (tmp_path / "empty" / "open_clip_config.json").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "something").touch()
     with pytest.raises(OutputError, match="holds something"):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mvcap.categories import prompt_names
-from mvcap.errors import UsageError
+from mvcap.errors import EmptyInputError, UsageError
 from training.assembling import choose_device
 from training.batches import Pixels
 from training.distributed import World
@@ -97,7 +97,21 @@ def open_set(wanted: Pictures) -> OpenSet:
         UsageError: it cannot be read, has pictures without a class, or fewer than two classes.
         EmptyInputError: it has no pictures.
     """
-    pictures = open_pictures(wanted.folder, keep=lambda split, _: split == wanted.split, names=wanted.names)
+    splits: set[str] = set()
+
+    def keep(split: str, uid: str) -> bool:
+        splits.add(split)
+        return split == wanted.split
+
+    try:
+        pictures = open_pictures(wanted.folder, keep=keep, names=wanted.names)
+    except EmptyInputError as error:
+        if not splits:
+            raise
+        raise EmptyInputError(
+            f"{wanted.folder} has 0 views in the split {wanted.split}; --split names another one: "
+            f"{', '.join(sorted(splits))}"
+        ) from error
     table = pictures.table
     spelled = prompt_names(table.categories)
     labels = table.category_index.astype(np.int64)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mvcap import files
 from mvcap.errors import EmptyInputError, UsageError
 from mvcap.quantities import quantity
 from training.evaluation.evaluate import Result, evaluate, open_set, parse_sets
 from training.evaluation.reporting import collect, write_report
 from training.evaluation.suites import read_suite, summarise, with_suite
 from training.evaluation.zero_shot import Templates
-from training.finished import open_tuned
+from training.finished import open_tuned, require_share
 from training.loading import dead_loaders_explained
 from training.logs import showing
 from training.recipes import build_config, read_config
@@ -28,18 +29,30 @@ class Model:
     settings: tuple[str, ...]
     interpolate: float
 
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself before anything is opened.
+
+        Raises:
+            UsageError: both are given, or neither, or a run's settings, or no share to interpolate by.
+            OutputError: there is no such run.
+        """
+        require_share(self.interpolate)
+        if (self.run is None) == (self.recipe is None):
+            raise UsageError("name a run of `mvcap train`, or --config RECIPE for its pretrained model")
+        if self.run is not None and self.settings:
+            raise UsageError("--set changes a recipe; a run has its own")
+        if self.run is None and self.interpolate != 1:
+            raise UsageError("--interpolate is between a run and its pretrained model: name a run")
+        if self.run is not None:
+            read_facts(self.run)
+
     def open(self) -> Student:
         """Load it.
 
         Raises:
-            UsageError: both are given, or neither.
             MvcapError: it cannot be had.
         """
-        if (self.run is None) == (self.recipe is None):
-            raise UsageError("name a run of `mvcap train`, or --config RECIPE for its pretrained model")
         if self.run is not None:
-            if self.settings:
-                raise UsageError("--set changes a recipe; a run has its own")
             return open_tuned(self.run, interpolate=self.interpolate)
         config = read_config(str(self.recipe), self.settings)
         return Student(create_encoder(config.model), None).eval()
@@ -72,8 +85,10 @@ def run_evaluation(
         suite: the name or file of one, whose sets are added to `data`.
 
     Raises:
+        OutputError: the folder cannot be written.
         MvcapError: the model or a set cannot be had.
     """
+    files.require_writable(out)
     wanted = parse_sets(data, split, names)
     chosen = read_suite(suite) if suite else None
     if not (wanted or chosen):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mvcap.errors import TrainingDivergedError
 from training.batches import Pixels, RowBatches
 from training.loading import ahead
 from training.student import Student
@@ -75,12 +76,21 @@ def predict(
         classes: (C, D).
         labels: (P,) int64 true classes.
         advance: is told how many pictures are done.
+
+    Raises:
+        CorruptDatasetError: a picture cannot be read.
+        TrainingDivergedError: the model gives no numbers.
     """
     rows = [range(start, min(start + batch, len(labels))) for start in range(0, len(labels), batch)]
     best, margins, features = [], [], []
     loading = ahead(RowBatches(pixels, rows), range(len(rows)), loaders=loaders, pin=device.type == "cuda")
     for part, images in zip(rows, loading, strict=True):
         found = student.embed(images.to(device))  # (B, D)
+        if not found.isfinite().all():
+            row = part[int((~found.isfinite()).any(dim=1).nonzero()[0])]
+            raise TrainingDivergedError(
+                f"the features of {pixels.pictures.key(row)} are not finite: the model's weights are broken"
+            )
         similarity = found @ classes.T  # (B, C)
         own = labels[part.start : part.stop, None].to(device)
         true = similarity.gather(1, own).squeeze(1)

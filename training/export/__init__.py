@@ -4,31 +4,39 @@
 alone. `llava.py`: the vision tower. Each has `export(run, folder, *, interpolate)`.
 """
 
+import shutil
 from pathlib import Path
 
-from mvcap import plugins
+from mvcap import files, plugins
 from mvcap.errors import OutputError, UsageError
+from training.finished import require_share
+from training.tensor_files import errors_of_the_system
 
 PACKAGE = "training.export"
 LAYOUTS = ("llava", "open_clip", "peft", "transformers")
 
 
 def export_model(run: Path, folder: Path, layout: str, *, interpolate: float = 1.0) -> None:
-    """Write a run's model into a new folder.
+    """Write a run's model into a new folder, whole or not at all.
 
     Args:
         interpolate: see `training.finished.open_tuned`.
 
     Raises:
         UsageError: no such layout, or the model cannot be held by it.
-        OutputError: the folder holds something already.
+        OutputError: the folder holds something already, or cannot be written.
+        DiskFullError: there is no room.
     """
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout {layout!r} (valid: {', '.join(LAYOUTS)})")
-    if not 0 <= interpolate <= 1:
-        raise UsageError(
-            f"--interpolate {interpolate} is outside [0, 1]: 1 is the tuned model, 0 the pretrained"
-        )
-    if folder.exists() and any(folder.iterdir()):
+    require_share(interpolate)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise OutputError(f"{folder} holds something already; give a new folder")
-    plugins.load(PACKAGE, layout).export(run, folder, interpolate=interpolate)
+    files.require_writable(folder.parent)
+    temporary = files.temporary_name(folder)
+    try:
+        with files.disk_full_explained(folder), errors_of_the_system():
+            plugins.load(PACKAGE, layout).export(run, temporary, interpolate=interpolate)
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -13,13 +13,14 @@ from clip_benchmark.metrics import zeroshot_classification
 from PIL import Image
 
 from mvcap.cli import app
-from mvcap.errors import EmptyInputError, OutputError, UsageError
+from mvcap.errors import EmptyInputError, OutputError, TrainingDivergedError, UsageError
 from mvcap.exports._chosen import Choice
 from pipelines.exporting import export_dataset
 from training.backends.open_clip import Options, create
 from training.evaluation.evaluate import Pictures, evaluate, open_set, parse_sets
 from training.evaluation.reporting import describe
 from training.evaluation.zero_shot import classifier
+from training.finished import open_tuned
 from training.recipes import read_config
 from training.runs import run_training
 from training.student import Student
@@ -183,13 +184,37 @@ def test_no_interpolation_towards_the_tuned_weights_is_the_pretrained_model(
     assert told["difference"] == {"mean": 0, "low": 0, "high": 0}
 
 
+@pytest.mark.parametrize("share", ["1.5", "-0.1", "nan"])
+def test_what_is_no_share_is_refused(tuned, small_dataset, share):
+    command = ["eval", "--data", str(small_dataset), "--interpolate", share]
+    with pytest.raises(UsageError, match=r"outside \[0, 1\]"):
+        app([*command[:1], str(tuned), *command[1:]], standalone_mode=False)
+    with pytest.raises(UsageError, match=r"outside \[0, 1\]"):
+        open_tuned(tuned, interpolate=float(share))
+    with pytest.raises(UsageError, match="name a run"):
+        app([*command[:-1], "0.5", "--config", "demo"], standalone_mode=False)
+
+
+def test_a_model_whose_weights_are_broken_is_told_and_not_counted(student, small_dataset):
+    with torch.no_grad():
+        next(iter(student.encoder.image_tower.parameters)).fill_(float("nan"))
+    with pytest.raises(TrainingDivergedError, match=r"folder-chair-\d-obj-\w+#0 are not finite"):
+        run(student, of_train(small_dataset))
+
+
 def test_what_cannot_be_evaluated_is_explained(tuned, small_dataset, tmp_path):
     with pytest.raises(UsageError, match=r"--config RECIPE"):
         app(["eval", "--data", str(small_dataset)], standalone_mode=False)
     with pytest.raises(OutputError, match="not a run"):
         app(["eval", str(tmp_path), "--data", str(small_dataset)], standalone_mode=False)
-    with pytest.raises(EmptyInputError, match="0 of its objects"):
+    with pytest.raises(EmptyInputError, match=r"0 views in the split none; --split names .*: test, train"):
         app(["eval", str(tuned), "--data", str(small_dataset), "--split", "none"], standalone_mode=False)
+    (tmp_path / "a file").touch()
+    with pytest.raises(OutputError, match="cannot write to"):
+        app(["eval", str(tuned), "--out", str(tmp_path / "a file" / "out")], standalone_mode=False)
+    with pytest.raises(OutputError, match="not a run"):
+        app(["eval", str(tmp_path / "no such run")], standalone_mode=False)
+    assert not (tmp_path / "no such run").exists()
     with pytest.raises(EmptyInputError, match="--data NAME=DIR"):
         app(["eval", str(tuned), "--suite", "ovt"], standalone_mode=False)
     with pytest.raises(UsageError, match="NAME=FOLDER"):
