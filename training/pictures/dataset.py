@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, EmptyInputError
+from mvcap.quantities import quantity
 from mvcap.storage import Store
 from mvcap.tables import read_table
 from training.pictures import UNKNOWN, EncodedPicture, PictureTable
@@ -133,8 +134,9 @@ def require_whole(pictures: DatasetPictures, folder: Path, keep: Callable[[str, 
     ]
     if lacking:
         raise CorruptDatasetError(
-            f"{folder} lacks views of {len(lacking)} objects, such as {lacking[0]}: files of it are gone or "
-            "damaged. `mvcap verify` finds them, and the command that built it makes them anew"
+            f"{folder} lacks views of {quantity(len(lacking), 'object')}, such as {lacking[0]}: "
+            "files of it are gone or damaged. `mvcap verify` finds them, and "
+            "the command that built it makes them anew"
         )
 
 
