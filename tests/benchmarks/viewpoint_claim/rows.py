@@ -13,7 +13,7 @@ from training.config import (
     OptimiserConfig,
     ViformerConfig,
 )
-from viewpoint_claim.tuning import Recipe
+from viewpoint_claim.recipe import Recipe
 
 STEPS: Final = 100
 REFRESHED: Final = 25
