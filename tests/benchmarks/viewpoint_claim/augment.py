@@ -1,4 +1,4 @@
-"""Pictures as a model takes them, plain or varied."""
+"""Pictures as a model takes them, varied for training."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,6 @@ from torch.nn import functional as F
 
 WHITE_LEVEL, LEVEL_SPREAD = 1.0, 0.5
 """White is zero, so that a plain background says nothing to the patches."""
-
-
-def plain(pixels: NDArray[np.uint8]) -> Tensor:
-    """Turn (B, H, W, 3) pictures into (B, 3, H, W) normalised ones."""
-    return normalised(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div(255))
 
 
 def premultiplied(rgba: NDArray[np.uint8]) -> Tensor:

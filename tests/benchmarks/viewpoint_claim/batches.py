@@ -1,6 +1,5 @@
 """What each step of tuning sees: views of some objects, and replayed frontal pictures beside them."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,45 +24,48 @@ class TuningViews:
 
     rows: Index
     """(V,) in the pictures."""
+    objects: Index
+    """(V,) from 0, ascending."""
     captioned: NDArray[np.bool_]
     """(V,)"""
 
     @classmethod
     def of(cls, parted: Parted, recipe: Recipe) -> "TuningViews":
         pictures, rows = parted.pictures, parted.rows("tuning")
+        _, objects = np.unique(pictures.objects[rows], return_inverse=True)
         if recipe.captioned is None:
-            return cls(rows, np.full(len(rows), True))
+            return cls(rows, objects, np.full(len(rows), True))
         kind = pictures.frontal[rows] != recipe.captioned_odd  # (V,) the kind that has captions
         before = np.cumsum(kind) - kind  # (V,) of this kind, among all
-        first = np.searchsorted(pictures.objects[rows], pictures.objects[rows])
-        return cls(rows, kind & (before - before[first] < recipe.captioned))
+        first = np.searchsorted(objects, objects)
+        return cls(rows, objects, kind & (before - before[first] < recipe.captioned))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B pictures: views of tuning objects, then replayed ones."""
+    """B pictures: M views of tuning objects, then replayed ones."""
 
-    pictures: Index
-    """(B,)"""
+    views: Tensor
+    """(M,) among all tuning views."""
     images: Tensor
     """(B, 3, H, W)"""
     captions: list[str]
     """(B,), empty where there is none."""
     objects: Tensor
-    """(B,)"""
-    is_view: Tensor
-    """(B,)"""
+    """(B,) numbered as in `TuningViews`; replayed ones have higher numbers."""
 
-    def rows_with(self, outlying: Collection[int]) -> Rows:
+    def rows_with(self, outlying: Tensor | None) -> Rows:
         """Say of the rows what the loss wants to know.
 
         Args:
-            outlying: outliers, as rows in the pictures.
+            outlying: (V,) bool of all tuning views.
         """
         numbers = {caption: index for index, caption in enumerate(dict.fromkeys(self.captions))}
         captions = torch.tensor([numbers[caption] if caption else NO_CAPTION for caption in self.captions])
-        outliers = torch.tensor([int(row) in outlying for row in self.pictures])
-        return Rows(self.objects, captions, self.is_view, outliers)
+        outliers = torch.zeros(len(captions), dtype=torch.bool)
+        if outlying is not None:
+            outliers[: len(self.views)] = outlying[self.views]
+        return Rows(self.objects, captions, torch.arange(len(captions)) < len(self.views), outliers)
 
 
 class Batches:
@@ -72,7 +74,7 @@ class Batches:
     def __init__(self, parted: Parted, views: TuningViews, recipe: Recipe, rng: np.random.Generator) -> None:
         pictures = parted.pictures
         self._pictures, self._views, self._recipe, self._rng = pictures, views, recipe, rng
-        self._names = np.unique(pictures.objects[views.rows])
+        self._names = np.unique(views.objects)
         replay = parted.rows("pretraining", frontal=True)
         unseen = np.array([noun in parted.unseen for noun in pictures.nouns])
         self._replay = replay if recipe.replay == "all" else replay[~unseen[pictures.objects[replay]]]
@@ -82,21 +84,21 @@ class Batches:
         names = rng.choice(self._names, self._recipe.objects, replace=False)
         views = np.concatenate([self._views_of(name) for name in names])
         replayed = balanced(self._replay, pictures.objects, self._recipe.replayed, rng)
+        others = len(self._names) + pictures.objects[replayed]
         chosen = np.concatenate([self._views.rows[views], replayed])
         captioned = np.concatenate([self._views.captioned[views], np.full(len(replayed), True)])
         images, recoloured = vary(pictures.rgba[chosen], VARIATION, rng)
         captions = random_captions(pictures, chosen, recoloured, rng, worded=WORDED)
         return Batch(
-            pictures=chosen,
+            views=torch.from_numpy(views),
             images=images,
             captions=[text if told else "" for text, told in zip(captions, captioned, strict=True)],
-            objects=torch.from_numpy(pictures.objects[chosen]),
-            is_view=torch.arange(len(chosen)) < len(views),
+            objects=torch.from_numpy(np.concatenate([self._views.objects[views], others])),
         )
 
     def _views_of(self, name: int) -> Index:
         """Draw an object's captioned views, and others if a term is there to learn from them."""
-        own = np.flatnonzero(self._pictures.objects[self._views.rows] == name)
+        own = np.flatnonzero(self._views.objects == name)
         told, untold = own[self._views.captioned[own]], own[~self._views.captioned[own]]
         drawn = self._rng.choice(told, min(self._recipe.views, len(told)), replace=False)
         if not (self._recipe.loss.wants_anchors and len(untold)):

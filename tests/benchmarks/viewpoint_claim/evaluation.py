@@ -1,20 +1,19 @@
 """The pictures by which models are judged, and the judgement."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mvcap.plan import stable_hash
 from render.encoding import composite
+from training.student import Student
 from viewpoint_claim.corruptions import CORRUPTIONS
 from viewpoint_claim.data import Parted
 from viewpoint_claim.metrics import is_right, relative_spread
 from viewpoint_claim.objects import Part
-from viewpoint_claim.tiny_clip import image_features
+from viewpoint_claim.tiny_clip import class_features, image_features
 
 CLEAN, DAMAGED, ODD = 0, 1, 2
 KINDS: Final = ("clean", "2D-OOD", "viewpoint-OOD")
@@ -87,11 +86,12 @@ def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return composite(rgba, np.broadcast_to(WHITE, (len(rgba), 1, 1, 3)))
 
 
-def take(exam: Exam, encode: Callable[[Tensor], Tensor], class_features: Tensor) -> Marks:
-    features = image_features(encode, exam.pixels).numpy()
+def take(exam: Exam, student: Student) -> Marks:
+    """Judge a model by single pictures, as `mvcap eval` does."""
+    features = image_features(student, exam.pixels).numpy()
     undamaged = exam.kinds != DAMAGED
     return Marks(
-        is_right(features, class_features.numpy(), exam.labels),
+        is_right(features, class_features(student, exam.classes).numpy(), exam.labels),
         relative_spread(features[undamaged], exam.objects[undamaged]),
     )
 

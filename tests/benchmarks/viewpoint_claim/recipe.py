@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from training.config import AnchorsConfig, LossConfig, OptimiserConfig, ViformerConfig
+from training.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class Recipe:
     loss: LossConfig
     optimiser: OptimiserConfig
     anchors: AnchorsConfig
-    image: Literal["full", "lora"] = "full"
+    image: Tuning = "full"
+    text: Tuning = "frozen"
     rank: int = 8
     viformer: ViformerConfig | None = None
     captioned: int | None = None

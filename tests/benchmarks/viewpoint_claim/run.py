@@ -12,7 +12,8 @@ import torch
 from viewpoint_claim.data import Parted, Pictures
 from viewpoint_claim.evaluation import CLEAN, DAMAGED, ODD, Exam, Marks, make_exam, take
 from viewpoint_claim.rows import Row
-from viewpoint_claim.tiny_clip import Pretraining, class_features, pretrain
+from viewpoint_claim.student import untuned
+from viewpoint_claim.tiny_clip import Pretraining, pretrain
 from viewpoint_claim.tuning import tune
 from viewpoint_claim.wording import Tokenizer
 
@@ -36,6 +37,8 @@ class Result:
     """By share."""
     seconds: float
     """CPU time."""
+    told: dict[str, float]
+    """Of anchors that are kept: see `training.maximising.AnchorKeeper.refresh`; means over refreshes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +70,20 @@ def make_base(folder: Path, seed: int) -> Result:
     bench, begun = open_bench(folder, seed), time.process_time()
     model = pretrain(bench.parted, bench.tokenizer, Pretraining(), seed=seed)
     torch.save(model, base_path(folder, seed))
-    classes = class_features(model, bench.tokenizer, bench.test.classes)
-    validation, test = (take(exam, model.visual, classes) for exam in (bench.validation, bench.test))
-    return Result(test, test, 1.0, {1.0: validation}, time.process_time() - begun)
+    student = untuned(model, bench.tokenizer)
+    validation, test = (take(exam, student) for exam in (bench.validation, bench.test))
+    return Result(test, test, 1.0, {1.0: validation}, time.process_time() - begun, {})
 
 
 def run_row(folder: Path, base: Marks, row: Row, seed: int) -> Result:
     """Tune the base; `base` are its marks on the validation objects."""
     bench, begun = open_bench(folder, seed), time.process_time()
     model: Any = torch.load(base_path(folder, seed), weights_only=False)  # `make_base` wrote it
-    tuned = tune(bench.parted, model, bench.tokenizer, row.recipe, seed=seed)
-    classes = class_features(model, bench.tokenizer, bench.test.classes)
-    validation = {share: take(bench.validation, tuned.encoder(share), classes) for share in SHARES}
+    tuned, told = tune(bench.parted, model, bench.tokenizer, row.recipe, seed=seed)
+    validation = {share: take(bench.validation, tuned.at(share)) for share in SHARES}
     chosen = choose_share(bench.validation, base, validation)
-    test = {share: take(bench.test, tuned.encoder(share), classes) for share in {chosen, 1.0}}
-    return Result(test[chosen], test[1.0], chosen, validation, time.process_time() - begun)
+    test = {share: take(bench.test, tuned.at(share)) for share in {chosen, 1.0}}
+    return Result(test[chosen], test[1.0], chosen, validation, time.process_time() - begun, told)
 
 
 def base_path(folder: Path, seed: int) -> Path:

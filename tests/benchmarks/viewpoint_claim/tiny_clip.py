@@ -16,7 +16,8 @@ from captions.tiny.first_weights import sine_positions
 from training.config import OptimiserConfig
 from training.losses import image_text_loss
 from training.optimiser import learning_rate, make_optimiser, set_learning_rate
-from viewpoint_claim.augment import VARIATION, Variation, plain, vary
+from training.student import Student
+from viewpoint_claim.augment import VARIATION, Variation, vary
 from viewpoint_claim.data import Parted, Pictures
 from viewpoint_claim.pictures import RESOLUTION
 from viewpoint_claim.wording import CONTEXT, TEMPLATES, Tokenizer, write_caption
@@ -166,17 +167,16 @@ def take_step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
 
 
 @torch.no_grad()
-def class_features(model: Any, tokenizer: Tokenizer, names: Sequence[str]) -> Tensor:
+def class_features(student: Student, names: Sequence[str]) -> Tensor:
     """Return (C, D): each class's mean over the templates, as CLIP's zero-shot classifiers are made."""
     rows = []
     for name in names:
         prompts = [template.format(noun=name) for template in TEMPLATES]
-        rows.append(F.normalize(model.encode_text(tokenizer(prompts)), dim=1).mean(dim=0))
+        rows.append(student.encode_texts(student.encoder.tokenize(prompts)).mean(dim=0))
     return F.normalize(torch.stack(rows), dim=1)
 
 
-@torch.no_grad()
-def image_features(encode: Callable[[Tensor], Tensor], pixels: NDArray[np.uint8]) -> Tensor:
-    """Return unit-norm (N, D) of (N, H, W, 3) pictures."""
+def image_features(student: Student, pixels: NDArray[np.uint8]) -> Tensor:
+    """Return unit-norm (N, D) of (N, H, W, 3) pictures, each by itself."""
     parts = np.array_split(pixels, max(1, -(-len(pixels) // CHUNK)))
-    return torch.cat([F.normalize(encode(plain(part)), dim=1) for part in parts])
+    return torch.cat([student.embed(torch.from_numpy(part).permute(0, 3, 1, 2)) for part in parts])

@@ -1,160 +1,90 @@
 """Tuning on many views by a recipe.
 
-Losses, anchors, LoRA, VIFormer and the optimiser are those of `training`; here stands only what feeds them,
-because a hundred objects of 64 pixels fit into memory and need no shards, loaders or checkpoints.
+Model, losses, anchors, bank and optimiser are those of `training`; here stands only what feeds them, because
+a hundred objects of 64 pixels fit into memory and need no shards, loaders or checkpoints.
 """
 
-from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any, Final
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from training.anchors import maximise
-from training.config import AnchorsConfig
 from training.distributed import World
-from training.lora import adapt, merge
+from training.lora import merge
+from training.maximising import AnchorKeeper
 from training.objective import Objective
 from training.optimiser import learning_rate, make_optimiser, set_learning_rate
-from training.viformer import VIFormer
+from training.student import Student
+from viewpoint_claim.anchoring import make_keeper
 from viewpoint_claim.batches import Batches, TuningViews
-from viewpoint_claim.data import Parted, Pictures
-from viewpoint_claim.evaluation import on_white
+from viewpoint_claim.data import Parted
 from viewpoint_claim.recipe import Recipe
-from viewpoint_claim.tiny_clip import image_features, take_step
+from viewpoint_claim.student import Tuned, to_be_tuned, untuned
+from viewpoint_claim.tiny_clip import take_step
 from viewpoint_claim.wording import Tokenizer
 
-Encode = Callable[[Tensor], Tensor]
-"""(B, 3, H, W) normalised pictures to (B, D) features of any length."""
-LARGEST_LOG_SCALE: Final = float(np.log(100))
 
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """A model beside the one it came from."""
-
-    model: Any
-    base: Any
-    viformer: VIFormer | None
-
-    def encoder(self, share: float) -> Encode:
-        """Return the image encoder with weights at `share` of the way from the base to the tuned ones.
-
-        As `training.finished.open_tuned` does it.
-        """
-        visual = deepcopy(self.base.visual)
-        before, after = visual.state_dict(), self.model.visual.state_dict()
-        visual.load_state_dict({name: torch.lerp(before[name], after[name], share) for name in before})
-        visual.eval()
-        if self.viformer is None:
-            return visual
-        former = deepcopy(self.viformer).eval()
-        former.alpha *= share
-        return lambda images: former(visual(images))
-
-
-class Student(nn.Module):
-    """What is trained: the image encoder, VIFormer behind it, and the temperature."""
-
-    def __init__(self, base: Any, recipe: Recipe) -> None:
-        super().__init__()
-        self.model = deepcopy(base).requires_grad_(False)
-        if recipe.image == "lora":
-            adapt(self.model.visual, rank=recipe.rank, alpha=recipe.rank)
-        else:
-            self.model.visual.requires_grad_(True)
-        settings = recipe.viformer
-        self.viformer = VIFormer(base.visual.output_dim, **settings.model_dump()) if settings else None
-        self.model.logit_scale.requires_grad_(True)
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Return unit-norm (B, D)."""
-        features = self.model.visual(images)
-        return F.normalize(features, dim=1) if self.viformer is None else self.viformer(features)
-
-    @torch.no_grad()
-    def limit_temperature(self) -> None:
-        self.model.logit_scale.clamp_(max=LARGEST_LOG_SCALE)
-
-
-def tune(parted: Parted, base: Any, tokenizer: Tokenizer, recipe: Recipe, *, seed: int) -> Tuned:
-    """Tune a copy of the base; the text tower stays as it is."""
+def tune(
+    parted: Parted, base: Any, tokenizer: Tokenizer, recipe: Recipe, *, seed: int
+) -> tuple[Tuned, dict[str, float]]:
+    """Tune a copy of the base; also return what the keeper of anchors told, as means over its refreshes."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng([seed, 2])
-    student = Student(base, recipe).train()
     views = TuningViews.of(parted, recipe)
-    batches = Batches(parted, views, recipe, rng)
+    batches = Batches(parted, views, recipe, np.random.default_rng([seed, 2]))
+    student = to_be_tuned(base, tokenizer, recipe, seed=seed)
+    with TemporaryDirectory() as folder:
+        keeper = make_keeper(student, parted.pictures, views, recipe, Path(folder))
+        told = _take_steps(student, untuned(base, tokenizer), batches, keeper, recipe)
+    merge(student.network)
+    return Tuned(student.eval(), base), told
+
+
+def _take_steps(
+    student: Student, base: Student, batches: Batches, keeper: AnchorKeeper | None, recipe: Recipe
+) -> dict[str, float]:
     objective = Objective(recipe.loss, recipe.anchors, World())
     optimiser = make_optimiser(student, recipe.optimiser)
-    anchors: AllAnchors | None = None
+    told: defaultdict[str, list[float]] = defaultdict(list)
     for step in range(recipe.optimiser.steps):
-        if recipe.loss.wants_anchors and is_due(recipe.anchors, step):
-            anchors = AllAnchors.of(parted.pictures, views, student.eval(), recipe.anchors)
-            student.train()
+        for name, figure in (keeper.refresh(step) if keeper else {}).items():
+            told[name].append(figure)
+        student.train()
         set_learning_rate(optimiser, learning_rate(step, recipe.optimiser))
         batch = batches.draw()
+        rows = batch.rows_with(keeper.outliers if keeper else None)
+        features = encode(student, batch.images, rows.objects)
         parts = objective(
-            student.encode(batch.images),
-            frozen_texts(base, tokenizer, batch.captions),
-            batch.rows_with(anchors.outliers if anchors else ()),
-            student.model.logit_scale.exp(),
-            anchors=None if anchors is None else anchors.look_up,
-            pretrained=frozen_pictures(base, batch.images) if recipe.loss.distillation.weight else None,
+            features,
+            text_features(student, batch.captions, frozen=recipe.text == "frozen"),
+            rows,
+            student.inverse_temperature(),
+            anchors=keeper.look_up if keeper else None,
+            pretrained=pretrained_features(base, batch.images) if recipe.loss.distillation.weight else None,
         )
         take_step(optimiser, parts.total)
         student.limit_temperature()
-    if recipe.image == "lora":
-        merge(student.model.visual)
-    student.eval()
-    return Tuned(student.model, base, student.viformer)
+        if keeper:
+            keeper.note(batch.views, features[: len(batch.views)])
+    return {name: float(np.mean(figures)) for name, figures in told.items()}
 
 
-def is_due(settings: AnchorsConfig, step: int) -> bool:
-    return settings.source == "full" and step % (settings.every_steps or 1) == 0
+def encode(student: Student, images: Tensor, objects: Tensor) -> Tensor:
+    """Return (B, D) unit-norm features of normalised pictures (B, 3, S, S) of objects (B,)."""
+    return student.finish(student.encoder.encode_images(images, tokens=True), objects)
+
+
+def text_features(student: Student, captions: Sequence[str], *, frozen: bool) -> Tensor:
+    """Return (B, D) unit-norm; without gradient where the text tower is frozen."""
+    with torch.set_grad_enabled(not frozen):
+        return student.encode_texts(student.encoder.tokenize(captions))
 
 
 @torch.no_grad()
-def frozen_texts(base: Any, tokenizer: Tokenizer, captions: list[str]) -> Tensor:
-    """Return (B, D) unit-norm features of the base's own text tower."""
-    return F.normalize(base.encode_text(tokenizer(captions)), dim=1)
-
-
-@torch.no_grad()
-def frozen_pictures(base: Any, images: Tensor) -> Tensor:
-    """Return (B, D) unit-norm features of the base's own image encoder, of whole pictures."""
-    return F.normalize(base.visual(images), dim=1)
-
-
-@dataclass(frozen=True, slots=True)
-class AllAnchors:
-    """Anchors and outliers of all tuning objects, from one look at all their views, unvaried."""
-
-    anchors: Tensor
-    """(O, D)"""
-    names: Tensor
-    """(O,) the objects, ascending."""
-    outliers: frozenset[int]
-    """Rows in the pictures."""
-
-    @classmethod
-    def of(
-        cls, pictures: Pictures, views: TuningViews, student: Student, settings: AnchorsConfig
-    ) -> "AllAnchors":
-        names, counts = np.unique(pictures.objects[views.rows], return_counts=True)
-        found = maximise(
-            image_features(student.encode, on_white(pictures.rgba[views.rows])),
-            torch.from_numpy(counts),
-            outliers_per_object=settings.outliers_per_object,
-            weights=settings.weights,
-            eligible=torch.from_numpy(views.captioned) if settings.of == "captioned" else None,
-        )
-        outliers = views.rows[found.outliers.numpy()]
-        return cls(found.anchors, torch.from_numpy(names), frozenset(outliers.tolist()))
-
-    def look_up(self, objects: Tensor) -> Tensor:
-        """Return the anchors (U, D) of objects (U,)."""
-        return self.anchors[torch.searchsorted(self.names, objects)]
+def pretrained_features(base: Student, images: Tensor) -> Tensor:
+    """Return (B, D) unit-norm features of the base, which sees whole pictures."""
+    return base.finish(base.encoder.encode_images(images))
