@@ -4,7 +4,8 @@
 
 Renders the furniture from the front and from odd sides, once: pictures stay in BENCH_CLAIM_CACHE (mvcap's
 cache folder). Each of BENCH_CLAIM_SEEDS=2 seeds is another split of the objects, base and tuning.
-BENCH_CLAIM_ROWS=ours takes the rows whose names begin so; `viewpoint_claim/rows.py` says what each row is.
+BENCH_CLAIM_GROUP=switches takes the product's switches beyond the paper instead of the rows of the claim, and
+BENCH_CLAIM_ROWS=ours those rows whose names begin so; `viewpoint_claim/rows.py` says what each row is.
 """
 
 import multiprocessing
@@ -22,13 +23,16 @@ from mvcap.sources import sh3f
 from viewpoint_claim.data import make_pictures
 from viewpoint_claim.evaluation import CLEAN
 from viewpoint_claim.pictures import free_cores
-from viewpoint_claim.report import reaches, write_table
-from viewpoint_claim.rows import ROWS
+from viewpoint_claim.report import reaches, write_anchor_figures, write_table
+from viewpoint_claim.rows import GROUPS
 from viewpoint_claim.run import Result, make_base, open_bench, run_row
 
 CACHE = Path(os.environ.get("BENCH_CLAIM_CACHE", cache_folder() / "viewpoint_claim"))
 SEEDS = range(int(os.environ.get("BENCH_CLAIM_SEEDS", "2")))
-CHOSEN = tuple(row for row in ROWS if row.name.strip(" +").startswith(os.environ.get("BENCH_CLAIM_ROWS", "")))
+GROUP = GROUPS[os.environ.get("BENCH_CLAIM_GROUP", "claim")]
+CHOSEN = tuple(
+    row for row in GROUP if row.name.strip(" +").startswith(os.environ.get("BENCH_CLAIM_ROWS", ""))
+)
 
 
 @pytest.mark.timeout(0)
@@ -63,6 +67,10 @@ def test_what_tuning_on_many_views_brings_and_costs(tmp_path):
         )
         print(f"seed {seed}: {counts}; never tuned with: {', '.join(sorted(bench.parted.unseen))}")
     print(write_table(bases, exams, rows))
+    if figures := write_anchor_figures(rows):
+        print(
+            f"\nKept anchors, mean over refreshes: with those before, and a bank's with fresh ones\n{figures}"
+        )
     reached = [name.strip(" +") for name, results in rows.items() if reaches(results, bases, exams)]
     print(f"\nviewpoint-OOD >= +10, clean >= -0.5, 2D-OOD >= -1: {', '.join(reached) or 'no row'}")
     results = [*bases, *(result for row in rows.values() for result in row)]

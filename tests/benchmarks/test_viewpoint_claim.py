@@ -21,8 +21,8 @@ from viewpoint_claim.objects import (
     lookalikes,
     split_objects,
 )
-from viewpoint_claim.report import write_table
-from viewpoint_claim.rows import ROWS
+from viewpoint_claim.report import write_anchor_figures, write_table
+from viewpoint_claim.rows import ROWS, SWITCHES
 from viewpoint_claim.tiny_clip import Pretraining
 from viewpoint_claim.wording import CONTEXT, Tokenizer, write_caption
 
@@ -136,15 +136,21 @@ def test_every_row_tunes_the_base_of_its_seed_and_is_reported(tmp_path, monkeypa
     )
     pictures.save(tmp_path)
     monkeypatch.setattr(run, "Pretraining", lambda: Pretraining(OptimiserConfig(steps=1, warmup_steps=0)))
+    monkeypatch.setattr(run, "SHARES", (0.4,))
     base = run.make_base(tmp_path, 0)
-    results = {}
-    for row in ROWS:
+    known = [row.recipe for row in ROWS]
+    switches = [row for row in SWITCHES if row.recipe not in known]  # the others are what they stand beside
+    rows, results = [*ROWS, *switches], {}
+    for row in rows:
         short = row.recipe.optimiser.model_copy(update={"steps": 2, "warmup_steps": 0})
-        hurried = replace(row, recipe=replace(row.recipe, optimiser=short))
+        anchors = row.recipe.anchors.model_copy(update={"every_steps": 1})
+        hurried = replace(row, recipe=replace(row.recipe, optimiser=short, anchors=anchors))
         results[row.name] = [run.run_row(tmp_path, base.validation[1.0], hurried, 0)]
     lines = write_table([base], [run.open_bench(tmp_path, 0).test], results).splitlines()
-    assert len({result[0].tuned.spread for result in results.values()}) == len(ROWS), "two rows are one"
-    assert sum(line.startswith(row.name) for row in ROWS for line in lines) >= 2 * len(ROWS)
+    assert len({result[0].tuned.spread for result in results.values()}) == len(rows), "two rows are one"
+    assert sum(line.startswith(row.name) for row in rows for line in lines) >= 2 * len(rows)
+    told = [line for line in write_anchor_figures(results).splitlines() if "bank_outliers_agree" in line]
+    assert [line.split("  ")[0] for line in told] == ["anchors from a bank", "ours, anchors from a bank"]
 
 
 def test_a_choice_takes_the_best_viewpoints_among_those_that_lose_little():

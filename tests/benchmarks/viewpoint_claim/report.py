@@ -35,6 +35,19 @@ def write_table(bases: Sequence[Result], exams: Sequence[Exam], rows: Mapping[st
     return "\n".join(lines)
 
 
+def write_anchor_figures(rows: Mapping[str, Sequence[Result]]) -> str:
+    """Write what was told of kept anchors, as means over refreshes and seeds; empty where none were kept."""
+    lines = []
+    for name, results in rows.items():
+        told = {
+            figure: float(np.mean([result.told[figure] for result in results])) for figure in results[0].told
+        }
+        if told:
+            figures = ", ".join(f"{figure} {value:.3f}" for figure, value in told.items())
+            lines.append(f"{name.strip(' +'):40} {figures}")
+    return "\n".join(lines)
+
+
 def write_line(
     name: str, marks: Sequence[Marks], exams: Sequence[Exam], *, base: Sequence[Marks] | None = None
 ) -> str:
