@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mvcap import files
-from mvcap.commits import STAGES, Commit
+from mvcap.commits import CAPTION, STAGES, Commit
 from mvcap.config import Config
 from mvcap.dataset import committed_dataset
 from mvcap.errors import OutputError
@@ -126,11 +126,19 @@ def gather_facts(
         stages=list(_stages(commits)),
         failures=_failures(store, outcome),
         settings=describe_settings(store, plan, config),
-        untrained=outcome.untrained_captions,
-        toy=any(commit.made_by.get("toy") for commit in commits),
+        captioners=list(dict.fromkeys(map(_captioner, _captions(commits)))),
+        captioner_note=outcome.captioner_note,
         figures=figures,
         control=control,
     )
+
+
+def _captions(commits: list[Commit]) -> Iterator[Commit]:
+    return (commit for commit in commits if commit.stage == CAPTION and not commit.uncaptioned)
+
+
+def _captioner(commit: Commit) -> str:
+    return str(commit.made_by.get("name", "unknown"))
 
 
 def _stages(commits: list[Commit]) -> Iterator[StageFacts]:

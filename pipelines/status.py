@@ -80,7 +80,7 @@ def _status(store: Store, plan: Plan) -> dict[str, Any]:
         "failures": dict(outcome.reasons),
         "not_listed": dict(Counter(rejected.reason for rejected in store.read_listing_failures())),
         "at_work": drivers,
-        "untrained_captions": outcome.untrained_captions,
+        "captioner_note": asdict(outcome.captioner_note) if outcome.captioner_note else None,
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mvcap.commits import CAPTION, STAGES
 from mvcap.plan import Plan
 from mvcap.records import Rejected
+from mvcap.report.captioner_notes import CaptionerNote, note_on
 from mvcap.storage import Store
 
 
@@ -20,7 +21,7 @@ class Outcome:
     uncaptioned: int
     """Views whose captions are null."""
     failures: tuple[Rejected, ...]
-    untrained_captions: bool
+    captioner_note: CaptionerNote | None
     complete: bool
     """Every shard of the plan is committed, as it was rendered last, no two were captioned with different
     settings, and no slice is still at work."""
@@ -43,7 +44,7 @@ def survey(store: Store, plan: Plan) -> Outcome:
         views=sum(commit.rows for commit in commits),
         uncaptioned=sum(commit.rows for commit in commits if commit.uncaptioned),
         failures=(*listed, *all_failures(store, plan)),
-        untrained_captions=any(commit.made_by.get("untrained") for commit in commits),
+        captioner_note=next((note for commit in commits if (note := note_on(commit.made_by))), None),
         complete=len(commits) == len(plan.shards)
         and not any(map(store.is_outdated, commits))
         and len({commit.settings for commit in commits if not commit.uncaptioned}) <= 1,

@@ -258,7 +258,7 @@ def _identity(
         "backend": "instructblip",
         "model": checkpoint.name,
         "untrained": options.model == UNTRAINED,
-        "toy": options.model == TINY,
+        "toy": checkpoint.folder.resolve() == TINY_FOLDER,
         "commit": checkpoint.commit,
         "weights_sha256": weights_sha256(checkpoint.folder) if checkpoint.commit is None else None,
         "dtype": str(dtype).removeprefix("torch."),

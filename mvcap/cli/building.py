@@ -240,10 +240,8 @@ def leave_with(outcome: Any, out: Path) -> NoReturn:
 
     objects = f"{outcome.done:,} of {quantity(outcome.objects, 'object')}"
     say(f"{quantity(outcome.views, 'view')} of {objects} in {out}")
-    if outcome.untrained_captions:
-        say(
-            "note: the captions come from an UNTRAINED model; they show the pipeline at work and mean nothing"
-        )
+    if note := outcome.captioner_note:
+        say(f"note: {note.origin} {note.worth}")
     for rejected in outcome.failures[:10]:
         where = rejected.uid if rejected.view_index is None else f"{rejected.uid} view {rejected.view_index}"
         say(f"failed: {where}: {rejected.reason}: {_headline(rejected.message)}")

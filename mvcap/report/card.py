@@ -1,17 +1,20 @@
 """The dataset card: what a dataset holds, where it comes from, and how to load it."""
 
 import html
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mvcap import __version__, files
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
-from mvcap.config import TRAINING, Config, RenderConfig, producing_settings
+from mvcap.config import TRAINING, UNNAMED, Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
 from mvcap.quantities import by_number, quantity
 from mvcap.redaction import redacted
+from mvcap.report.captioner_notes import note_on
 from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
 from mvcap.report.card_metadata import card_metadata
 from mvcap.report.leaks import LeakFigures, leak_rows
@@ -73,6 +76,8 @@ class _Facts:
     """Whether every file of views has all columns of this version."""
     objects_of: Mapping[str, int]
     """Objects of each split that has any."""
+    folder: str
+    """The dataset's, as a command names it in the folder above; or its place in storage."""
 
     @property
     def credits_unknown(self) -> int:
@@ -161,6 +166,7 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
         data_bytes=sum(commit.bytes for commit in held),
         current=all(commit.schema_version == SCHEMA_VERSION for commit in held),
         objects_of=Counter(shard.split for shard in plan.shards for uid in shard.uids if views.get(uid)),
+        folder=title_of(UNNAMED, store.root) if isinstance(store.root, Path) else str(store.root),
     )
 
 
@@ -277,17 +283,10 @@ def _leaks(figures: LeakFigures) -> Iterable[str]:
 
 
 def _warnings(facts: _Facts) -> Iterable[str]:
-    if facts.captioner.get("untrained"):
-        yield (
-            "> **The captions come from an untrained model.** They are random words that show the pipeline "
-            "at work; write real ones with `mvcap caption`."
-        )
-    if facts.captioner.get("toy"):
-        yield (
-            "> **The captions come from a toy.** The small model that ships with mvcap repeats the prompt's "
-            "category, adds a colour and a point of view, is right about these as often as its own card "
-            "says, and knows nothing else; write real ones with `mvcap caption`."
-        )
+    if note := note_on(facts.captioner):
+        settings = "--set captions.backend=instructblip --set captions.options.model=NAME"
+        anew = f"mvcap caption {shlex.quote(facts.folder)} --recaption {settings}"
+        yield f"> **{note.origin}** {note.worth} `{anew}` writes real ones."
     if facts.uncaptioned:
         some = "The" if facts.uncaptioned == facts.views else f"{facts.uncaptioned:,} of {facts.views:,}"
         yield f"> {some} views have no captions yet; `mvcap caption` writes them."

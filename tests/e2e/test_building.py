@@ -127,7 +127,7 @@ def test_rendering_then_captioning_by_command(mvcap, models, tmp_path):
     captioning = ("--set", "captions.options.model=untrained", "--runner", "local")
     done = mvcap("caption", out, "--shard", "0/1", *captioning)
     assert done.returncode == 0, done.stderr
-    assert "UNTRAINED" in done.stderr
+    assert "note: The captions come from an untrained model." in done.stderr
     assert all(caption for _, _, caption, _ in content(out))
 
 
@@ -178,7 +178,7 @@ def test_a_failure_is_told_by_the_line_that_says_most(
     models, fake_config, tmp_path, monkeypatch, capsys, message, told
 ):
     failure = Rejected("chair", stage="render", reason="bad_asset", message=message)
-    outcome = Outcome(1, 0, 0, 0, (failure,), untrained_captions=False, complete=False)
+    outcome = Outcome(1, 0, 0, 0, (failure,), captioner_note=None, complete=False)
     monkeypatch.setattr("pipelines.build_all.build", lambda *_: outcome)
     with pytest.raises(typer.Exit):
         building._build(fake_config(models("a")), Request(tmp_path / "out"), "local", None)

@@ -48,6 +48,8 @@ def test_a_build_ends_with_a_page_and_a_finished_one_is_left_alone(models, fake_
     page = out / "report" / "index.html"
     assert data_of(page)["listed"] == 6
     assert "<h1>out</h1>" in page.read_text(), "no recipe has named it"
+    assert page.read_text().count("No model wrote the captions.") == 2, "at the top, and beside the captions"
+    assert "Written by <code>fake:mean colour</code>." in page.read_text()
     assert verify_dataset(out) == []
     report(out, sample=2)
     written = page.read_bytes()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mvcap.records import Rejected
+from mvcap.report.captioner_notes import CaptionerNote
 from mvcap.report.captions import CaptionFigures, ControlFigures
 
 
@@ -51,8 +52,9 @@ class Facts:
     failures: Sequence[Failure]
     settings: Mapping[str, str]
     """What decided the pictures and captions, as the card tells it."""
-    untrained: bool
-    toy: bool
+    captioners: Sequence[str]
+    """Who wrote the captions, as the rows name them."""
+    captioner_note: CaptionerNote | None
     figures: CaptionFigures | None
     control: ControlFigures | None
 

@@ -60,6 +60,18 @@ def test_captions_of_the_shipped_toy_are_called_that(store):
     assert "untrained" not in text
 
 
+@pytest.mark.parametrize(("backend", "told"), [("fake", "is a fake"), ("template", "Each is its prompt")])
+def test_captions_that_no_model_wrote_are_called_that(store, backend, told):
+    made_by = {"name": f"{backend}:x", "backend": backend}
+    shard = store.require_plan().shards[0]
+    facts = {"settings": "y", "rows": 3, "views": {"folder-a": 3}, "generation": 1}
+    store.commit(CAPTION, shard, None, made_by=made_by, **facts)
+    write_card(store, store.require_plan(), Config(name="test"))
+    text = (store.root / "README.md").read_text()
+    assert "**No model wrote the captions.**" in text
+    assert told in text
+
+
 def test_names_stay_text(store):
     text = (store.root / "README.md").read_text()
     assert "<script>" not in text
