@@ -5,6 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ class _Facts:
     """Objects of each split that has any."""
     folder: str
     """The dataset's, as a command names it in the folder above; or its place in storage."""
+    example: tuple[str, int] | None
+    """A rendered view: its object's uid, and its index; None where none was rendered."""
 
     @property
     def credits_unknown(self) -> int:
@@ -167,7 +170,21 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
         current=all(commit.schema_version == SCHEMA_VERSION for commit in held),
         objects_of=Counter(shard.split for shard in plan.shards for uid in shard.uids if views.get(uid)),
         folder=title_of(UNNAMED, store.root) if isinstance(store.root, Path) else str(store.root),
+        example=_rendered_view(rendered, views, imported="pictures" in committed),
     )
+
+
+def _rendered_view(
+    commits: Iterable[Commit], views: Mapping[str, int], *, imported: bool
+) -> tuple[str, int] | None:
+    """Find the first view that was rendered; of objects beside imported ones only Blender tells textures."""
+    for commit in commits:
+        lost = {(rejected.uid, rejected.view_index) for rejected in commit.rejected}
+        for uid in commit.views:
+            textured = commit.assets.get(uid, {}).get("missing_textures") is not None
+            if uid in views and (textured or not imported):
+                return uid, next(index for index in count() if (uid, index) not in lost)
+    return None
 
 
 def _posed_views(store: Store, commits: Iterable[Commit]) -> int:
@@ -206,7 +223,8 @@ def _body(title: str, facts: _Facts, measured: Iterable[str], *, pictured: bool)
         "## How it was made\n\n" + _table(["setting", "value"], _settings(facts)),
         "Every row names the source, the object's own id there, its licence and creator, the checksum of the "
         "model file and the renderer; `_mvcap/` holds the plan, the settings and a record of each file with "
-        "its checksum. With these, `mvcap render --uid UID --view N` makes a rendered picture again.",
+        "its checksum.",
+        *_again(facts),
         *measured,
         "## Categories\n\n" + _table(["category", "objects"], sorted(facts.categories.items())),
         "## Licences and attribution\n\nEvery object keeps its own licence; `objects.parquet` names the "
@@ -219,6 +237,18 @@ def _body(title: str, facts: _Facts, measured: Iterable[str], *, pictured: bool)
         CITATION,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _again(facts: _Facts) -> Iterable[str]:
+    """Name the command that makes one rendered picture again, whole."""
+    if facts.example:
+        uid, view = facts.example
+        words = ["mvcap", "render", "--out", facts.folder, "--uid", uid, "--view", str(view)]
+        yield (
+            "With these, and the models where they were, any rendered picture is made again; one of them, in "
+            "the folder that this dataset lies in:\n\n"
+            f"```bash\n{shlex.join([*words, '--save', 'again.png'])}\n```"
+        )
 
 
 def _limits(facts: _Facts) -> Iterable[str]:

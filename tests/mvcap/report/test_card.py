@@ -1,16 +1,20 @@
 """The card is valid for the hub, credits everybody, and cannot be written into by a name."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from huggingface_hub import DatasetCard
 
 from mvcap import schema
+from mvcap.cli import app
 from mvcap.commits import CAPTION, RENDER, UNCAPTIONED
 from mvcap.config import Config, producing_settings, settings_hash
 from mvcap.plan import Plan, extend_plan
-from mvcap.records import ObjectRecord, SelectedObject
+from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.report.card import write_card
 from mvcap.report.card_metadata import card_metadata, with_split_sizes, yaml_features
 from mvcap.storage import Store
@@ -70,6 +74,22 @@ def test_captions_that_no_model_wrote_are_called_that(store, backend, told):
     text = (store.root / "README.md").read_text()
     assert "**No model wrote the captions.**" in text
     assert told in text
+
+
+def test_the_command_that_makes_a_picture_again_is_one(store, monkeypatch):
+    """Of the first object's views the first was lost."""
+    plan = store.require_plan()
+    lost = Rejected("folder-a", "render", "bad_views", "nothing to see", view_index=0)
+    made_by = {"name": "blender", "blender": "4.5.15 LTS"}
+    facts = {"settings": "z", "rows": 2, "views": {"folder-a": 2}, "rejected": [lost]}
+    store.commit(RENDER, plan.shards[0], None, made_by=made_by, **facts)
+    write_card(store, plan, Config(name="test"))
+    (command,) = re.findall(r"```bash\n(mvcap .*)\n```", (store.root / "README.md").read_text())
+    monkeypatch.chdir(store.root.parent)
+    render = typer.main.get_command(app).commands["render"]
+    given = render.make_context("render", shlex.split(command)[2:]).params
+    assert given["out"].resolve() == store.root
+    assert (given["uid"], given["view"], given["save"]) == ("folder-a", 1, Path("again.png"))
 
 
 def test_names_stay_text(store):
