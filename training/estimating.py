@@ -4,7 +4,7 @@ Weights are not needed, so nothing is fetched: a model of the same shapes does a
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,15 +28,13 @@ FLOAT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What one picture takes."""
+class Cost:
+    """What one picture, or one caption, takes."""
 
     training_s: float
     """Forward and backward."""
     encoding_s: float
     """Forward alone."""
-    loading_s: float
-    """Reading and decoding."""
     activation_bytes: float
 
 
@@ -49,22 +47,34 @@ def estimate_run(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
         UsageError: the recipe does not fit model or data.
     """
     device = choose_device(config.run.device, World())
-    student = make_student(create_encoder(config.model, weights=False), config).to(device)
-    batches = make_batches(config, data, student.encoder.preprocessing, World())
+    encoder = create_encoder(config.model, weights=False)
+    pretrained = sum(parameter.numel() for parameter in encoder.network.parameters())
+    student = make_student(encoder, config).to(device)
+    if config.run.checkpoint_activations:
+        encoder.checkpoint_activations()
+    batches = make_batches(config, data, encoder.preprocessing, World())
     dtype = choose_dtype(config.run.precision, device)
-    measured = _measure(student, batches.views.load, len(data.view_objects), device, dtype)
+    picture, picture_loading_s = _measure_pictures(student, batches.views.load, data, device, dtype)
+    caption = _measure_captions(student, data, device, dtype)
     steps, epoch = config.optimiser.steps, batches.sampler.batches_per_epoch
     pictures = config.data.batch + (config.clean.batch if data.clean is not None else 0)
+    captions = min(pictures, len(data.captions))
+    tunes_texts = config.tune.text != "frozen"
+    distils = config.loss.distillation.weight > 0
     at_once = min(config.run.micro_batch or pictures, pictures)
     refreshes = _refreshes(config, steps, epoch)
-    step_s = pictures * (measured.training_s + (measured.encoding_s if at_once < pictures else 0))
-    loading_s = pictures * measured.loading_s / max(config.run.loaders, 1)
+    passes_without_gradient = (at_once < pictures) + distils
+    step_s = pictures * (picture.training_s + passes_without_gradient * picture.encoding_s)
+    step_s += captions * caption.training_s if tunes_texts else 0
+    loading_s = pictures * picture_loading_s / max(config.run.loaders, 1)
     trained = trainable_parameters(student)
     parameters = sum(parameter.numel() for parameter in student.parameters())
+    activations = at_once * picture.activation_bytes
+    activations += captions * caption.activation_bytes if tunes_texts else 0
     memory = {
-        "weights": FLOAT * parameters,
+        "weights": FLOAT * (parameters + (pretrained if distils else 0)),
         "gradients_and_optimiser": 3 * FLOAT * trained,
-        "activations": round(at_once * measured.activation_bytes),
+        "activations": round(activations),
         "anchors": FLOAT * len(data.counts) * student.encoder.width if refreshes else 0,
     }
     return {
@@ -84,7 +94,8 @@ def estimate_run(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
         "disk_bytes": _disk(config, data, trained, student.encoder.width),
         "time_s": {
             "steps": steps * max(step_s, loading_s if config.run.loaders else step_s + loading_s),
-            "maximisation": refreshes * len(data.view_objects) * (measured.encoding_s + measured.loading_s),
+            "maximisation": refreshes * len(data.view_objects) * (picture.encoding_s + picture_loading_s),
+            "captions": 0 if tunes_texts else min(len(data.captions), steps * captions) * caption.encoding_s,
             "a_step": step_s,
             "loading_a_batch": loading_s,
         },
@@ -94,7 +105,7 @@ def estimate_run(config: TrainingConfig, data: TrainingData) -> dict[str, Any]:
 def describe(plan: Mapping[str, Any]) -> str:
     """Say a plan in words."""
     memory, spent = plan["memory_bytes"], plan["time_s"]
-    total_s = spent["steps"] + spent["maximisation"]
+    total_s = spent["steps"] + spent["maximisation"] + spent["captions"]
     lines = [
         f"{plan['trainable_parameters']:,} trainable parameters of {plan['parameters']:,}",
         f"{quantity(plan['views'], 'view')} of {quantity(plan['objects'], 'object')}, "
@@ -124,34 +135,54 @@ def _disk(config: TrainingConfig, data: TrainingData, trained: int, width: int) 
     return bank + (config.run.checkpoints + 1) * (3 * FLOAT * trained + anchors + kept)
 
 
-def _measure(student: Student, load: Any, views: int, device: torch.device, dtype: torch.dtype) -> Measured:
-    rows = list(range(min(TIMED, views)))
+def _measure_pictures(
+    student: Student, load: Any, data: TrainingData, device: torch.device, dtype: torch.dtype
+) -> tuple[Cost, float]:
+    """Return what a picture takes, and the seconds to read and decode one."""
+    rows = list(range(min(TIMED, len(data.view_objects))))
     begun = time.perf_counter()
     pixels = load(rows).to(device)
     loading_s = (time.perf_counter() - begun) / len(rows)
+
+    def encode() -> Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            encoded = student.encode_pictures(pixels)
+        return student.finish(encoded)
+
+    return _measure(student, encode, len(rows), device), loading_s
+
+
+def _measure_captions(student: Student, data: TrainingData, device: torch.device, dtype: torch.dtype) -> Cost:
+    if not len(data.captions):
+        return Cost(0.0, 0.0, 0.0)
+    texts = [data.captions[number] for number in range(min(TIMED, len(data.captions)))]
+    ids = student.encoder.tokenize(texts).to(device)
+
+    def encode() -> Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            return student.encode_texts(ids)
+
+    return _measure(student, encode, len(texts), device)
+
+
+def _measure(student: Student, encode: Callable[[], Tensor], many: int, device: torch.device) -> Cost:
     student.train()
-    _backward(_forward(student, pixels, dtype))  # the first pass of a process is slower
+    _backward(encode())  # the first pass of a process is slower
     begun = time.perf_counter()
     held = _Held()
     with torch.autograd.graph.saved_tensors_hooks(held.pack, lambda tensor: tensor):
-        features = _forward(student, pixels, dtype)
+        features = encode()
     _backward(features)
     _wait(device)
-    training_s = (time.perf_counter() - begun) / len(rows)
+    training_s = (time.perf_counter() - begun) / many
     begun = time.perf_counter()
     with torch.no_grad():
-        _forward(student, pixels, dtype)
+        encode()
     _wait(device)
-    encoding_s = (time.perf_counter() - begun) / len(rows)
+    encoding_s = (time.perf_counter() - begun) / many
     weights = {parameter.untyped_storage().data_ptr() for parameter in student.parameters()}
     activations = sum(size for place, size in held.sizes.items() if place not in weights)
-    return Measured(training_s, encoding_s, loading_s, activations / len(rows))
-
-
-def _forward(student: Student, pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
-        encoded = student.encode_pictures(pixels)
-    return student.finish(encoded)
+    return Cost(training_s, encoding_s, activations / many)
 
 
 def _backward(features: Tensor) -> None:

@@ -83,6 +83,14 @@ class Wandb:
         self._run.finish()
 
 
+def last_figures(run: Path) -> dict[str, float]:
+    """Return the figures that a run's log ends with; none where it has no log."""
+    path = run / LOG
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    found = json.loads(lines[-1]) if lines and _step_of(lines[-1]) < sys.maxsize else {}
+    return {name: value for name, value in found.items() if name != "step"}
+
+
 def _step_of(line: str) -> int:
     """Return the step a line is about; a torn line is about one yet to come."""
     try:

@@ -67,6 +67,8 @@ def run_training(
     """
     from training.trainer import Trainer
 
+    if run.resolve() == dataset.resolve():
+        raise UsageError(f"--out and --data are the same folder, {run}: give the run a folder of its own")
     with ExitStack() as stack:
         world = stack.enter_context(joined())
         tell = say if world.leads else lambda message: None

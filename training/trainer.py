@@ -30,7 +30,7 @@ from training.data import TrainingData
 from training.distributed import World
 from training.dual_encoder import DualEncoder, Encoded
 from training.loading import ahead
-from training.logs import Advance, JsonLines, Sink, TensorBoard, Wandb, showing
+from training.logs import Advance, JsonLines, Sink, TensorBoard, Wandb, last_figures, showing
 from training.maximising import AnchorKeeper
 from training.objective import Objective, Parts, Rows
 from training.optimiser import learning_rate, make_optimiser, set_learning_rate
@@ -124,6 +124,8 @@ class Trainer:
             TrainingDivergedError: a loss or gradient is not finite; the latest checkpoint stays as it is.
         """
         config, total = self._config.run, self._config.optimiser.steps
+        if resume_from is not None and resume_from.step >= total:  # a finished run is left as it is
+            return Summary(total, resume_from.folder, last_figures(self._run))
         done = 0
         if resume_from is not None:
             done = resume_from.step

@@ -104,7 +104,11 @@ def test_a_run_is_begun_and_found_done(config, small_dataset, tmp_path):
     assert np.isfinite(summary["loss"])
     kept = {path: path.read_bytes() for path in (run / "checkpoints").rglob("*.safetensors")}
     told = []
-    run_training(config("run.loaders=1"), small_dataset, run, say=told.append)
+    log = (run / "log.jsonl").read_bytes()
+    again = run_training(config("run.loaders=1", "run.tensorboard=true"), small_dataset, run, say=told.append)
+    assert again == summary, "with the loss that it ended with"
+    assert not (run / "tensorboard").exists()
+    assert (run / "log.jsonl").read_bytes() == log
     assert "going on from step 2" in told
     assert {path: path.read_bytes() for path in (run / "checkpoints").rglob("*.safetensors")} == kept
     loaded, encoder, checkpoint = load_run(run)
@@ -126,6 +130,13 @@ def test_another_run_in_the_folder_is_refused_with_the_difference(config, small_
         run_training(config(), small_dataset, run, resume="never", say=quiet)
     with pytest.raises(OutputError, match="not a run"):
         load_run(tmp_path)
+
+
+def test_a_run_has_a_folder_of_its_own(config, small_dataset):
+    before = sorted(small_dataset.iterdir())
+    with pytest.raises(UsageError, match="the same folder"):
+        run_training(config(), small_dataset, small_dataset / ".." / small_dataset.name, say=quiet)
+    assert sorted(small_dataset.iterdir()) == before
 
 
 def test_two_drivers_do_not_share_a_folder(config, small_dataset, tmp_path):
@@ -161,3 +172,18 @@ def test_a_plan_counts_what_a_run_would_do(config, small_dataset, recipe, more, 
     assert memory["total"] == sum(value for name, value in memory.items() if name != "total")
     assert plan["time_s"]["steps"] > 0
     assert f"{plan['trainable_parameters']:,} trainable parameters" in describe(plan)
+
+
+def test_a_plan_counts_tuned_texts_a_teacher_and_activations_that_are_computed_twice(config, small_dataset):
+    def plan(*more):
+        configured = config(*more)
+        return estimate_run(configured, open_data(configured, small_dataset))
+
+    plain, texts, taught = plan(), plan("tune.text=lora"), plan("loss.distillation.weight=1")
+    assert plain["time_s"]["captions"] > 0 == texts["time_s"]["captions"]
+    assert texts["memory_bytes"]["activations"] > 1.1 * plain["memory_bytes"]["activations"]
+    added = taught["memory_bytes"]["weights"] - plain["memory_bytes"]["weights"]
+    model = sum(p.numel() for p in create_encoder(config().model).network.parameters())
+    assert added == 4 * model
+    twice = plan("run.checkpoint_activations=true")
+    assert twice["memory_bytes"]["activations"] < 0.7 * plain["memory_bytes"]["activations"]

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms import Compose
 
-from mvcap.errors import ModelUnavailableError
+from mvcap.errors import ModelUnavailableError, did_you_mean
 from mvcap.hub import what_went_wrong
 from training.dual_encoder import Encoded, Interpolation, Preprocessing, Tower
 
@@ -59,6 +59,7 @@ def create(options: Options, *, weights: bool = True) -> "OpenClip":
     if options.model == UNTRAINED:
         return _create_untrained(options.seed)
     name = _full_name(options.model)
+    _require_known(name)
     quick = _wants_quick_gelu(options)
     try:
         network = open_clip.create_model(
@@ -154,6 +155,21 @@ def _create_untrained(seed: int) -> OpenClip:
 def _full_name(model: str) -> str:
     folder = Path(model).expanduser()
     return f"{LOCAL_FOLDER}{folder.absolute()}" if folder.is_dir() else model
+
+
+def _require_known(name: str) -> None:
+    """Refuse what is no folder and no name, which open_clip does with all of its 150 names.
+
+    Raises:
+        ModelUnavailableError: it names the nearest.
+    """
+    known = open_clip.list_models()
+    if ":" not in name and name.replace("/", "-") not in known:
+        raise ModelUnavailableError(
+            f"there is no folder {name} and no model of that name{did_you_mean(name, known)}. "
+            f"model.options.model is one of open_clip.list_models(), {HUB}OWNER/NAME or a folder with "
+            f"{CONFIG_FILE}"
+        )
 
 
 def _wants_quick_gelu(options: Options) -> bool:

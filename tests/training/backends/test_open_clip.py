@@ -80,6 +80,16 @@ def test_a_named_model_with_a_file_of_weights_saves_what_it_is(tmp_path):
         del open_clip.factory._MODEL_CONFIGS["tests-tiny"]
 
 
+def test_a_name_that_nobody_knows_is_told_with_the_nearest(tmp_path):
+    with pytest.raises(
+        ModelUnavailableError, match=r"no folder ViT-B-23 .*did you mean 'ViT-B-32'"
+    ) as caught:
+        create(Options(model="ViT-B-23"))
+    assert len(str(caught.value)) < 400
+    with pytest.raises(ModelUnavailableError, match=f"there is no folder {tmp_path}/nothing"):
+        create(Options(model=str(tmp_path / "nothing")))
+
+
 def test_the_untrained_model_is_small_the_same_each_time_and_saves(tmp_path):
     one, two = (create(Options(model="untrained")) for _ in range(2))
     assert all(
