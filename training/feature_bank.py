@@ -6,6 +6,7 @@ Notation: P views, O objects, D embedding.
 """
 
 import mmap
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,9 @@ class FeatureBank:
 
     Args:
         path: made, or taken over where it has the right size.
+
+    Raises:
+        DiskFullError: there is no room for it.
     """
 
     def __init__(self, path: Path, views: int, width: int) -> None:
@@ -35,7 +39,8 @@ class FeatureBank:
         if not path.exists() or path.stat().st_size != 2 * views * width:
             path.parent.mkdir(parents=True, exist_ok=True)
             with files.disk_full_explained(path), path.open("wb") as file:
-                file.truncate(2 * views * width)
+                # Written through a map, a hole on a full disk would end the process without a word (SIGBUS).
+                os.posix_fallocate(file.fileno(), 0, 2 * views * width)
         self._map()
 
     def _map(self) -> None:
@@ -89,9 +94,14 @@ class FeatureBank:
         files.sync(path)
 
     def restore(self, path: Path) -> None:
-        """Take over a copy."""
+        """Take over a copy.
+
+        Raises:
+            DiskFullError: there is no room for it.
+        """
         del self._features
-        shutil.copyfile(path, self._path)
+        with files.disk_full_explained(self._path):
+            shutil.copyfile(path, self._path)
         self._map()
 
     def _forget(self) -> None:

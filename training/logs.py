@@ -35,14 +35,17 @@ class JsonLines:
         if path.exists():
             lines = path.read_text("utf-8").splitlines(keepends=True)
             files.write_bytes(path, "".join(line for line in lines if _step_of(line) <= done).encode())
+        self._path = path
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
-        self._file.flush()
+        with files.disk_full_explained(self._path):
+            self._file.write(json.dumps({"step": step, **figures}) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        with files.disk_full_explained(self._path):  # what could not be written is tried once more
+            self._file.close()
 
 
 class TensorBoard:

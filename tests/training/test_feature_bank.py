@@ -1,10 +1,13 @@
 """The bank: what was written is found again, and anchors from it are those of the whole."""
 
 import resource
+import shutil
 
+import pytest
 import torch
 from torch.nn import functional as F
 
+from mvcap.errors import DiskFullError
 from training import feature_bank
 from training.anchors import maximise
 from training.feature_bank import FeatureBank
@@ -24,6 +27,16 @@ def test_anchors_of_chunks_are_those_of_the_whole(tmp_path, monkeypatch):
     whole = maximise(features.half(), counts, **options)
     assert torch.allclose(found.anchors, whole.anchors, atol=1e-7)
     assert torch.equal(found.outliers, whole.outliers)
+
+
+def test_a_disk_without_room_for_it_is_told_before_anything_is_encoded(tiny_disk):
+    with pytest.raises(DiskFullError, match="disk/bank"):
+        FeatureBank(tiny_disk / "bank", 1000, 64)
+    (tiny_disk / "bank").unlink(missing_ok=True)
+    bank = FeatureBank(tiny_disk / "bank", 10, 64)
+    (tiny_disk / "rest").write_bytes(b"0" * shutil.disk_usage(tiny_disk).free)
+    bank.write(torch.arange(10), torch.ones(10, 64))  # its room is its own
+    assert (bank.read(0, 10) == 1).all()
 
 
 def test_it_is_kept_and_put_back(tmp_path):
