@@ -1,9 +1,11 @@
 """The commands that tune a model and measure what came of it: `train`, `eval`, `export-model`."""
 
 import json
+import shlex
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -12,6 +14,8 @@ from mvcap.cli.options import Address, AsJson, Settings, path_of, say
 from mvcap.errors import UsageError
 from mvcap.quantities import quantity
 
+TEST: Final = "test"
+"""The split that is evaluated unless another is named."""
 Data = Annotated[
     Path,
     typer.Option(
@@ -94,7 +98,23 @@ def train(
         print(json.dumps(summary, indent=1))
     elif summary:
         print(f"{out}: {quantity(summary['steps'], 'step')}, loss {summary.get('loss', float('nan')):.4f}")
-        say(f"next: mvcap eval {out} --data {data}")
+        say(_next_step(out, data))
+
+
+def _next_step(run: Path, data: Path) -> str:
+    """Name the command that measures a run, and how many objects there are that it has not seen."""
+    from mvcap.config import TRAINING
+    from mvcap.storage import Store
+
+    words = ["mvcap", "eval", str(run), "--data", str(data)]
+    objects = Counter(shard.split for shard in Store(data).require_plan().shards for _ in shard.uids)
+    unseen = {split: count for split, count in objects.items() if split != TRAINING}
+    if not unseen:
+        command = shlex.join([*words, "--split", TRAINING])
+        return f"next: {command}; {data} keeps no objects for a test, so that other data will tell more"
+    split = TEST if TEST in unseen else max(unseen, key=lambda name: unseen[name])
+    command = shlex.join([*words, *(() if split == TEST else ("--split", split))])
+    return f"next: {command}; {quantity(unseen[split], 'object')} that it has not seen"
 
 
 def _train_on_ray(
@@ -126,7 +146,7 @@ def eval_(
     ] = None,
     split: Annotated[
         str, typer.Option("--split", metavar="NAME", help="Of datasets of ours: the objects to look at.")
-    ] = "test",
+    ] = TEST,
     names: Annotated[
         Path | None,
         typer.Option("--names", metavar="FILE", parser=path_of, help="Class names, for other layouts."),
@@ -160,7 +180,12 @@ def eval_(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", parser=path_of, help="Where results go; RUN/eval if not given."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            parser=path_of,
+            help="Where results go, beside those of other sets; RUN/eval if not given.",
+        ),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Pictures encoded at once.")] = 64,
     loaders: Annotated[
@@ -191,7 +216,8 @@ def eval_(
 
     The classes are those of the set, and their number stands beside each figure. Intervals are of 95 %, with
     objects as the independent units. DIR gets `results.json`, a Parquet row for each picture, and a heat map
-    of accuracy by azimuth and elevation for datasets that know their cameras.
+    of accuracy by azimuth and elevation for datasets that know their cameras; what it
+    holds of other sets stays there.
 
     Example: `mvcap eval my_run --data my_dataset --data imagenet=imagenet/val`
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mvcap.categories import prompt_names
 from mvcap.errors import EmptyInputError, UsageError
+from mvcap.storage import INTERNAL
 from training.assembling import choose_device
 from training.batches import Pixels
 from training.distributed import World
@@ -29,6 +30,8 @@ from training.pictures.opening import open_pictures
 from training.student import Student
 
 Labels = NDArray[np.int64]
+TEST: Final = "test"
+"""The split to evaluate on where none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Pictures:
 
     name: str
     folder: Path
-    split: str = "test"
+    split: str = TEST
     """Of a dataset of ours."""
     names: Path | None = None
     """A file of class names, for other layouts."""
@@ -185,6 +188,8 @@ def retention(after: Result, before: Result) -> dict[str, Any]:
 def parse_sets(given: Sequence[str], split: str, names: Path | None) -> list[Pictures]:
     """Read `NAME=FOLDER` or `FOLDER`, each of which needs a name of its own.
 
+    Without one, a dataset of ours is called by its folder and, other than the default, its split.
+
     Raises:
         UsageError: two have the same name.
     """
@@ -192,10 +197,14 @@ def parse_sets(given: Sequence[str], split: str, names: Path | None) -> list[Pic
     for text in given:
         name, equals, folder = text.partition("=")
         path = Path(folder if equals else text).expanduser()
-        name = name if equals else path.absolute().name
+        name = name if equals else path.absolute().name + _of_split(path, split)
         if not name or "/" in name or name.startswith("."):
             raise UsageError(f"{name!r} is no name for a set; write NAME=FOLDER with a plain name")
         if name in found:
             raise UsageError(f"two sets are named {name!r}; write NAME=FOLDER")
         found[name] = Pictures(name, path, split, names)
     return list(found.values())
+
+
+def _of_split(folder: Path, split: str) -> str:
+    return f"-{split}" if split != TEST and (folder / INTERNAL).is_dir() else ""

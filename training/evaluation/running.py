@@ -8,6 +8,8 @@ from typing import Any
 from mvcap import files
 from mvcap.errors import EmptyInputError, UsageError
 from mvcap.quantities import quantity
+from training.checkpoints import latest_checkpoint
+from training.evaluation.earlier import joined, read_earlier
 from training.evaluation.evaluate import Result, evaluate, open_set, parse_sets
 from training.evaluation.reporting import collect, write_report
 from training.evaluation.suites import read_suite, summarise, with_suite
@@ -79,13 +81,15 @@ def run_evaluation(
     device: str,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Evaluate, write the results to a folder, and return them as plain values.
+    """Evaluate, add the results to those of a folder, and return them as plain values.
+
+    A set that was evaluated before is replaced there; all others are kept.
 
     Args:
         suite: the name or file of one, whose sets are added to `data`.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds results of something else.
         MvcapError: the model or a set cannot be had.
     """
     files.require_writable(out)
@@ -116,17 +120,20 @@ def run_evaluation(
         return found
 
     student = model.open()
+    checkpoint = latest_checkpoint(model.run) if model.run else None
     facts = {
         "model": student.encoder.identity(),
         "run": model.run.name if model.run else None,
+        "step": checkpoint.step if checkpoint else None,
         "interpolate": model.interpolate,
         "templates": templates,
     }
+    earlier = read_earlier(out, facts)
     results = on_all(student, "the tuned model" if model.run else "the model")
     base = on_all(model.open_base(), "the pretrained model") if model.run and with_base else []
     report = collect(results, {result.name: result for result in base}, facts)
     if chosen:
         report |= summarise(chosen, report["sets"])
-    write_report(out, report, results)
+    write_report(out, joined(earlier, report), results)
     say(f"wrote {out}")
     return report

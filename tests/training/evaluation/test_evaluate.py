@@ -180,6 +180,7 @@ def test_no_interpolation_towards_the_tuned_weights_is_the_pretrained_model(
     command = ["eval", str(tuned), "--interpolate", "0", "--data", str(small_dataset), "--split", "train"]
     app([*command, "--out", str(tmp_path), "--loaders", "0", "--json"], standalone_mode=False)
     told = json.loads(capsys.readouterr().out)["sets"][0]
+    assert told["name"] == f"{small_dataset.name}-train"
     assert told["top1"] == told["base"]["top1"]
     assert told["difference"] == {"mean": 0, "low": 0, "high": 0}
 
