@@ -14,6 +14,8 @@ from mvcap.cli.options import Address, AsJson, Settings, path_of, say
 from mvcap.errors import UsageError
 from mvcap.quantities import quantity
 
+DATASET: Final = "mvcap-dataset"
+"""What a build writes where nothing else is named."""
 TEST: Final = "test"
 """The split that is evaluated unless another is named."""
 Data = Annotated[
@@ -34,7 +36,7 @@ TrainingRecipe = Annotated[
 
 @app.command()
 def train(
-    data: Data = Path("mvcap-dataset"),
+    data: Data = Path(DATASET),
     config: TrainingRecipe = "ovt",
     out: Annotated[
         Path, typer.Option("--out", metavar="RUN", parser=path_of, help="The run's folder.")
@@ -216,8 +218,8 @@ def eval_(
 
     The classes are those of the set, and their number stands beside each figure. Intervals are of 95 %, with
     objects as the independent units. DIR gets `results.json`, a Parquet row for each picture, and a heat map
-    of accuracy by azimuth and elevation for datasets that know their cameras; what it
-    holds of other sets stays there.
+    of accuracy by azimuth and elevation for datasets that know their cameras; what it holds of other sets
+    stays there.
 
     Example: `mvcap eval my_run --data my_dataset --data imagenet=imagenet/val`
 
@@ -227,43 +229,36 @@ def eval_(
 
     Example: `mvcap eval --config ovt --set model.options.model=ViT-L-14 --data my_dataset`
     """
-    from training.evaluation.reporting import describe
-    from training.evaluation.running import Model, run_evaluation
+    from training.evaluation.running import Model
 
     model = Model(run, config, tuple(settings or ()), interpolate)
+    place = out or (run / "eval" if run else Path("mvcap-eval"))
+    how = {"split": split, "templates": templates, "with_base": base, "device": device, "say": say}
     if adversarial_views:
         if suite:
             raise UsageError("--suite: bad viewpoints are searched of datasets of ours, by --data")
-        from pipelines.adversarial_views import describe_all, search_all
+        report, told = _search_views(model, data or [DATASET], place, objects=objects, **how)
+    else:
+        how |= {"names": names, "suite": suite, "batch": batch, "loaders": loaders}
+        report, told = _evaluate(model, data or ([] if suite else [DATASET]), place, **how)
+    print(json.dumps(report, indent=1) if as_json else told)
 
-        found = search_all(
-            model,
-            data or ["mvcap-dataset"],
-            out or (run / "eval" if run else Path("mvcap-eval")),
-            split=split,
-            objects=objects,
-            templates=templates,
-            with_base=base,
-            device=device,
-            say=say,
-        )
-        print(json.dumps(found, indent=1) if as_json else describe_all(found))
-        return
-    report = run_evaluation(
-        model,
-        data or ([] if suite else ["mvcap-dataset"]),
-        out or (run / "eval" if run else Path("mvcap-eval")),
-        split=split,
-        names=names,
-        suite=suite,
-        templates=templates,
-        with_base=base,
-        batch=batch,
-        loaders=loaders,
-        device=device,
-        say=say,
-    )
-    print(json.dumps(report, indent=1) if as_json else describe(report))
+
+def _search_views(model: Any, data: list[str], out: Path, **how: Any) -> tuple[Mapping[str, Any], str]:
+    """Search for bad viewpoints; return what was found, and what to say of it."""
+    from pipelines.adversarial_views import describe_all, search_all
+
+    found = search_all(model, data, out, **how)
+    return found, describe_all(found)
+
+
+def _evaluate(model: Any, data: list[str], out: Path, **how: Any) -> tuple[Mapping[str, Any], str]:
+    """Evaluate on sets as they are; return the report, and what to say of it."""
+    from training.evaluation.reporting import describe
+    from training.evaluation.running import run_evaluation
+
+    report = run_evaluation(model, data, out, **how)
+    return report, describe(report)
 
 
 @app.command("export-model")
