@@ -69,7 +69,9 @@ def write_dataset(folder: Path, rows: int) -> None:
     LocalRunner().run(stages, store.root, ledger, peak)
     assert peak.rows == rows
     uids = [uid for shard in plan.shards for uid in shard.uids]
-    pq.write_table(pa.table({"uid": uids, "split": ["train"] * len(uids)}), folder / "objects.parquet")
+    alike = {"split": "train", "status": "done", "views": VIEWS}
+    columns = {name: [value] * len(uids) for name, value in alike.items()}
+    pq.write_table(pa.table({"uid": uids, **columns}), folder / "objects.parquet")
 
 
 def train(dataset: Path, run: Path) -> dict[str, float]:

@@ -20,7 +20,8 @@ from mvcap.tables import read_table
 from training.pictures import UNKNOWN, EncodedPicture, PictureTable
 
 OBJECTS: Final = "objects.parquet"
-COLUMNS: Final = ["uid", "view_index", "category", "caption", "azimuth_deg", "elevation_deg", "split"]
+STRINGS: Final = ["uid", "category", "caption"]
+COLUMNS: Final = [*STRINGS, "view_index", "azimuth_deg", "elevation_deg", "split"]
 OPEN_FILES: Final = 64
 """Shards whose footers are kept: a few hundred kilobytes each."""
 
@@ -42,8 +43,9 @@ class DatasetPictures:
         parts = [part for index, path in enumerate(self._files) for part in _wanted(index, path, keep)]
         if not parts:
             raise EmptyInputError(f"{folder} has no views to take: 0 of its objects are wanted")
-        rows = pa.concat_tables(parts).combine_chunks()
-        uids = rows["uid"].combine_chunks().dictionary_encode()
+        rows = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+        parts.clear()
+        uids = rows["uid"].combine_chunks()
         order = np.argsort(uids.indices.to_numpy(), kind="stable")
         rows = rows.take(order)
         self._uids = uids.dictionary
@@ -63,6 +65,7 @@ class DatasetPictures:
             elevation_deg=_floats(rows["elevation_deg"]),
         )
         self._open = lru_cache(maxsize=OPEN_FILES)(pq.ParquetFile)
+        pa.default_memory_pool().release_unused()  # hundreds of megabytes for a million views
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_open"}
@@ -128,7 +131,8 @@ def require_whole(pictures: DatasetPictures, folder: Path, keep: Callable[[str, 
         return
     counts = pictures.table.counts
     found = {pictures.uid(number): int(count) for number, count in enumerate(counts)}
-    rows = [row for row in read_table(folder / OBJECTS).to_pylist() if row["status"] == "done"]
+    told = ["uid", "split", "views"]
+    rows = read_table(folder / OBJECTS, columns=told, filters=[("status", "==", "done")]).to_pylist()
     lacking = [
         row["uid"] for row in rows if keep(row["split"], row["uid"]) and found.get(row["uid"]) != row["views"]
     ]
@@ -149,7 +153,7 @@ def _committed_files(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def _wanted(index: int, path: Path, keep: Callable[[str, str], bool]) -> Iterator[pa.Table]:
-    """Yield the wanted rows of a file, with where each stands in it."""
+    """Yield the wanted rows of a file, with where each stands in it; strings are dictionary-encoded."""
     try:
         file = pq.ParquetFile(path)
         rows = file.read(columns=COLUMNS)
@@ -165,12 +169,15 @@ def _wanted(index: int, path: Path, keep: Callable[[str, str], bool]) -> Iterato
     for name, values in places.items():
         rows = rows.append_column(name, pa.array(values, pa.int32()))
     if any(wanted):
-        yield rows.drop_columns(["split"]).filter(pa.array(wanted))
+        rows = rows.drop_columns(["split"]).filter(pa.array(wanted))
+        for name in STRINGS:
+            rows = rows.set_column(rows.column_names.index(name), name, rows[name].dictionary_encode())
+        yield rows
 
 
 def _distinct(column: pa.ChunkedArray) -> tuple[Sequence[str], NDArray[np.int32]]:
-    """Return the distinct strings of a column, and for each row its string's number or UNKNOWN."""
-    encoded = column.combine_chunks().dictionary_encode()
+    """Return the strings of a dictionary-encoded column, and for each row its string's number or UNKNOWN."""
+    encoded = column.combine_chunks()
     index = pc.fill_null(encoded.indices, UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int32)
     return Strings(encoded.dictionary), index
 
