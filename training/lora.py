@@ -17,9 +17,11 @@ from torch.nn import functional as F
 
 from mvcap.errors import UsageError
 
-PROJECTIONS: Final = frozenset({"qkv", "q_proj", "k_proj", "v_proj"})
+PROJECTIONS: Final = frozenset({"qkv", "q_proj", "k_proj", "v_proj", "query", "key", "value"})
 """Names of the linear layers that make queries, keys and values: `qkv` is ours after the swap, timm's and
-BLIP's; the others are CLIP's in transformers."""
+BLIP's for pictures; those with `_proj` are CLIP's in transformers, the last three BERT's, in BLIP's texts."""
+CROSS: Final = "crossattention"
+"""From BLIP's texts to pictures: the features that are contrasted do without."""
 
 
 class LoRALinear(nn.Module):
@@ -132,7 +134,11 @@ def adapt(tower: nn.Module, *, rank: int, alpha: float) -> list[str]:
     tower.requires_grad_(False)
     explicit_attention(tower)
     names = {id(module): name for name, module in tower.named_modules()}
-    found = [part for part in _children(tower, nn.Linear) if part[1] in PROJECTIONS]
+    found = [
+        (parent, name, module)
+        for parent, name, module in _children(tower, nn.Linear)
+        if name in PROJECTIONS and CROSS not in names[id(module)]
+    ]
     for parent, name, module in found:
         setattr(parent, name, LoRALinear(module, rank, alpha))
     if not found:

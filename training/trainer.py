@@ -345,5 +345,10 @@ class Trainer:
             f"{quantity(len(self._data.view_objects), 'view')}, "
             f"{quantity(self._batches.sampler.batches_per_epoch, 'step')} an epoch, {total - done:,} to go"
         )
+        if (warmup := self._config.optimiser.warmup_steps) >= total:
+            self._say(
+                f"the learning rate will not get beyond its warm-up: optimiser.warmup_steps={warmup}, "
+                f"optimiser.steps={total}"
+            )
         with showing(total, done) as advance:
             yield advance

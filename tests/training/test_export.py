@@ -195,6 +195,20 @@ def test_peft_puts_the_adapter_on_the_pretrained_model(tune, picture, tmp_path, 
         assert (outputs.text_embeds - texts).abs().max() < 1e-5
 
 
+def test_an_adapter_of_blip_is_put_on_the_pretrained_one(tune, picture, small_blip, tmp_path):
+    run = tune("blip", "tune.text=lora")
+    export_model(run, tmp_path / "adapter", "peft")
+    base = transformers.BlipForImageTextRetrieval.from_pretrained(small_blip).eval()
+    model = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval().base_model.model
+    student = as_trained(run)
+    ids = student.encoder.tokenize(TEXTS)
+    mask = (ids != student.encoder._loaded.tokenizer.pad_token_id).long()
+    with torch.no_grad():
+        found = model.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+        texts = F.normalize(model.text_proj(found), dim=1)
+        assert (texts - student.encode_texts(ids)).abs().max() < 1e-5
+
+
 def test_whole_towers_are_no_adapter(tune, tmp_path):
     with pytest.raises(UsageError, match="--format transformers"):
         export_model(tune("open_clip", "tune.image=full"), tmp_path / "out", "peft")

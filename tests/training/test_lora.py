@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mvcap.errors import UsageError
+from training.backends import blip
 from training.lora import ExplicitAttention, LoRALinear, adapt, explicit_attention, merge
 from training.viformer import VIFormer
 
@@ -40,6 +41,13 @@ def trained(tower):
         if isinstance(module, LoRALinear):
             nn.init.normal_(module.lora_b, std=0.05)
     return tower
+
+
+def test_texts_of_blip_are_adapted_where_they_attend_to_themselves(small_blip):
+    tower = blip.create(blip.Options(model=str(small_blip))).text_tower.attention
+    own = ("query", "key", "value")
+    expected = {f"encoder.layer.{layer}.attention.self.{name}" for layer in (0, 1) for name in own}
+    assert set(adapt(tower, rank=2, alpha=2)) == expected
 
 
 def test_explicit_projections_are_bit_identical(tower, pixels):

@@ -328,3 +328,12 @@ def test_a_batch_that_processes_cannot_share_is_refused(begin):
     trainer, _ = begin()
     with pytest.raises(UsageError, match=r"data\.batch=12 cannot be shared evenly by 5"):
         make_batches(trainer._config, trainer._data, trainer.student.encoder.preprocessing, World(0, 5))
+
+
+def test_a_warm_up_that_does_not_end_is_told(begin):
+    for warmup in (6, 5):
+        trainer, _ = begin(optimiser__warmup_steps=warmup)
+        told = []
+        trainer._say = told.append
+        with trainer._progress(6, 0):
+            assert any("warmup_steps=6, optimiser.steps=6" in line for line in told) == (warmup == 6)
