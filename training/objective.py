@@ -63,11 +63,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The loss of a recipe.
-
-    Args:
-        anchors: of a maximisation; None makes them of each batch's own views.
-    """
+    """The loss of a recipe."""
 
     loss: LossConfig
     settings: AnchorsConfig

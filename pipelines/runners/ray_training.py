@@ -130,6 +130,8 @@ def _work(settings: dict[str, Any]) -> None:
                 Path(settings["run"]),
                 say=lambda message: print(message, file=sys.stderr),
             )
+        except InfrastructureError:  # another attempt may do
+            raise
         except MvcapError as error:
             files.write_json(outcome, {"exit_code": error.exit_code, "message": str(error)})
             raise

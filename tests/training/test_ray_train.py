@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 from mvcap.cli import app
-from mvcap.errors import UsageError
+from mvcap.errors import InfrastructureError, UsageError
 from training.recipes import read_config
 
 MVCAP = Path(sys.executable).with_name("mvcap")
@@ -95,6 +95,20 @@ def test_what_a_worker_refuses_is_told_as_it_is_and_not_tried_again(small_datase
     ray_training._work(settings | {"dataset": "nowhere"})  # the next attempt does nothing
     with pytest.raises(UsageError, match=r"^there are 40 views to train on, fewer than data\.batch=5000"):
         ray_training._read(outcome)
+
+
+def test_what_another_attempt_may_mend_is_tried_again(tmp_path, monkeypatch):
+    from pipelines.runners import ray_training
+
+    def lose_a_loader(*anything, **more):
+        raise InfrastructureError("a process that reads pictures is gone")
+
+    monkeypatch.setattr("training.runs.run_training", lose_a_loader)
+    outcome = tmp_path / "outcome.json"
+    settings = {"recipe": read_config("demo").model_dump(mode="json"), "dataset": "d", "run": "r"}
+    with pytest.raises(InfrastructureError):
+        ray_training._work({**settings, "outcome": str(outcome), "said": str(tmp_path / "said.log")})
+    assert not outcome.exists()
 
 
 def test_a_run_that_is_there_is_not_gone_on_with_against_the_users_will(arguments, tmp_path):

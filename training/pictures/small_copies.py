@@ -6,17 +6,17 @@ offsets. A part is done when its offsets are there; a killed run goes on with th
 
 import io
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image
+from torch.utils.data import Dataset
 
 from mvcap import files
 from mvcap.errors import CorruptDatasetError
+from training.loading import ahead
 from training.pictures import EncodedPicture, PictureSet, PictureTable
 from training.pictures.dataset import DatasetPictures
 from training.pictures.decoding import decode
@@ -81,12 +81,24 @@ def make_small_copies(
     missing = [part for part in range(count) if not _offsets(folder, part).exists()]
     if missing:
         say(f"making copies of {size_px} px in {folder}: {len(missing)} of {count} parts of {PART} pictures")
-        make = partial(_make_part, pictures, folder, size_px)
-        with ProcessPoolExecutor(max(processes, 1)) as pool:
-            for done, _ in enumerate(pool.map(make, missing), 1):
-                if done % TELL_EVERY == 0:
-                    say(f"{done} of {len(missing)} parts")
+        making = ahead(_Parts(pictures, folder, size_px), missing, loaders=processes, pin=False)
+        for done, _ in enumerate(making, 1):
+            if done % TELL_EVERY == 0:
+                say(f"{done} of {len(missing)} parts")
     return SmallCopies(pictures, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts(Dataset[int]):
+    """Makes the part it is asked for, in loaders: unlike processes of a pool they end with their parent."""
+
+    pictures: PictureSet
+    folder: Path
+    size_px: int
+
+    def __getitem__(self, part: int) -> int:
+        _make_part(self.pictures, self.folder, self.size_px, part)
+        return part
 
 
 def _make_part(pictures: PictureSet, folder: Path, size_px: int, part: int) -> None:

@@ -1,8 +1,12 @@
 """Small copies: made once, in parts, and read in the place of the originals."""
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -45,6 +49,29 @@ def test_only_what_is_missing_is_made(pictures):
     assert {path: path.read_bytes() for path in sorted(copies.folder.iterdir())} == kept
     make_small_copies(pictures, 16, processes=1, say=told.append)
     assert len(told) == 2
+
+
+@pytest.mark.slow
+def test_a_parent_that_is_killed_leaves_no_process_behind(small_dataset, tmp_path):
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from training.pictures import small_copies\n"
+        "from training.pictures.dataset import DatasetPictures\n"
+        "pictures = DatasetPictures(Path(sys.argv[1]), lambda split, uid: True)\n"
+        "small_copies._make_part = lambda *_: (print('busy', flush=True), time.sleep(2))\n"
+        "small_copies.make_small_copies(pictures, 16, processes=1, say=lambda message: None)\n"
+    )
+    environment = {**os.environ, "MVCAP_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", script, str(small_dataset)]
+    parent = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "busy\n"
+    children = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.wait()
+    gone, alive = psutil.wait_procs(children, timeout=30)
+    assert gone
+    assert not alive
 
 
 def test_damage_is_told_with_its_remedy(pictures):
