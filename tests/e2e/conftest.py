@@ -1,6 +1,7 @@
 """What the end-to-end tests share: the installed command, and an interpreter that misbehaves on demand."""
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -17,6 +18,9 @@ from mvcap.verify import verify_dataset
 MVCAP = Path(sys.executable).with_name("mvcap")
 DOUBLES = Path(__file__).parents[1] / "render" / "doubles"
 PAGE = "report/index.html"
+CARD = "README.md"
+NAMES = re.compile(rb"(?m)(^pretty_name:|^#|mvcap render --out|mvcap caption) \S+")
+"""Where a card has the name of its folder."""
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +73,7 @@ def start_ray() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 @pytest.fixture(scope="session")
 def assert_equal_datasets() -> Callable[..., None]:
-    """Compare two datasets: what a reader sees, byte for byte but for the page, and which records exist."""
+    """Compare what readers see of two datasets, byte for byte but for page and name, and all records."""
 
     def content_of(out: Path) -> dict[str, object]:
         files = {path for path in out.rglob("*") if path.is_file() and path.parent.name != "logs"}
@@ -78,7 +82,11 @@ def assert_equal_datasets() -> Callable[..., None]:
         content = {str(path.relative_to(out)): path.read_bytes() for path in seen}
         page = content[PAGE]  # tells where it lies and how long the work took
         assert page.rstrip().endswith(b"</html>")
-        return content | {PAGE: b"whole", "records": {str(path.relative_to(out)) for path in records}}
+        return content | {
+            PAGE: b"whole",
+            CARD: NAMES.sub(rb"\1", content[CARD]),
+            "records": {str(path.relative_to(out)) for path in records},
+        }
 
     def check(out: Path, undisturbed: Path, what: object = "") -> None:
         found, expected = content_of(out), content_of(undisturbed)
