@@ -1,4 +1,4 @@
-"""What runs in the processes of a cluster: a shard's work, and the board on which it shows."""
+"""What runs in the processes of a cluster: a shard's work."""
 
 import time
 from typing import Any
@@ -8,21 +8,7 @@ from pipelines.ledger import Assignment
 from pipelines.shards import ShardWorker
 from pipelines.stages import ShardReport, Stage
 
-SEND_EVERY_S = 0.5
-
-
-class Board:
-    """An actor on which the others chalk up their progress."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-
-    def advance(self, stage: str, records: int) -> None:
-        self._counts[stage] = self._counts.get(stage, 0) + records
-
-    def take(self) -> dict[str, int]:
-        counts, self._counts = self._counts, {}
-        return counts
+SEND_EVERY_S = 1.0
 
 
 def take_room() -> None:

@@ -5,18 +5,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnschedulableError, GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnschedulableError, RayActorError, RayTaskError
 
 from mvcap.commits import StageName
 from mvcap.errors import DeviceFaultError, InfrastructureError
 from mvcap.places import Place
 from pipelines.ledger import Assignment, Ledger
 from pipelines.placement import Demand, Placement, place
-from pipelines.runners.ray_actors import Board, ShardActor, take_room
+from pipelines.runners.ray_actors import ShardActor, take_room
+from pipelines.runners.ray_board import Board
 from pipelines.runners.ray_connection import HEAD_CHECK_S, POLL_S, cause_of, death_of
 from pipelines.runners.ray_nodes import Node, actor_options, demand_of, living_nodes, ray_needs
 from pipelines.stages import Observer, Stage
@@ -24,6 +26,7 @@ from pipelines.stages import Observer, Stage
 log = logging.getLogger(__name__)
 
 CLOSING_S = 3.0
+SHOW_EVERY_S = 1.0
 MAX_STARTS_LOST = 3
 """Actors that may die before they are ready on nodes that live, in a row, before the run ends."""
 
@@ -59,6 +62,8 @@ class Crew:
         self._root = root.absolute()
         self._drop_views = drop_views
         self._board: Any = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+        self._counts: Any = None
+        """Reference to what the board is asked for and has not answered."""
         self._busy: dict[Any, Member] = {}
         """Object reference of the running call -> who runs it."""
         self._idle: dict[StageName, list[Member]] = {name: [] for name in self._stages}
@@ -86,7 +91,7 @@ class Crew:
                 self._take_in(call, ledger, observer)
             if time.monotonic() > shown_at:
                 self._show_progress(observer)
-                shown_at = time.monotonic() + POLL_S
+                shown_at = time.monotonic() + SHOW_EVERY_S
 
     def _follow_nodes(self) -> None:
         """Look which nodes there are, and hire where they have room for more."""
@@ -152,13 +157,18 @@ class Crew:
         return list(finished)
 
     def _show_progress(self, observer: Observer) -> None:
-        """Pass on what the board says; one that died is restarted by Ray, and its counts are no loss."""
-        try:
-            counts = ray.get(self._board.take.remote(), timeout=POLL_S)
-        except (RayActorError, GetTimeoutError):
-            return
-        for name, records in counts.items():
-            observer.advance(name, records)
+        """Pass on what the board was asked for last time, and ask again; nobody waits while it starts.
+
+        One that died is restarted by Ray, and its counts are no loss.
+        """
+        if self._counts is not None:
+            answered, _ = ray.wait([self._counts], timeout=0)
+            if not answered:
+                return
+            with suppress(RayActorError):
+                for name, records in ray.get(self._counts).items():
+                    observer.advance(name, records)
+        self._counts = self._board.take.remote()
 
     def _assign(self, ledger: Ledger) -> None:
         for name, idle in self._idle.items():
