@@ -66,6 +66,7 @@ def _spread(rows: Sequence[Row]) -> list[Row]:
 def thumbnail(encoded: bytes, side_px: int) -> Image.Image:
     """Decode a stored picture, put it on white and make it a square."""
     with Image.open(io.BytesIO(encoded)) as image:
+        image.draft("RGB", (side_px, side_px))  # a JPEG is decoded at the least size that is no smaller
         flat = _on_white(image) if image.has_transparency_data else image.convert("RGB")
     return flat.resize((side_px, side_px), Image.Resampling.LANCZOS)
 

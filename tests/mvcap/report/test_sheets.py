@@ -2,9 +2,11 @@
 
 import io
 
+import numpy as np
+import pytest
 from PIL import Image
 
-from mvcap.report.sheets import COLUMNS, LINE_PX, THUMBNAIL_PX, draw_sheet
+from mvcap.report.sheets import COLUMNS, LINE_PX, THUMBNAIL_PX, draw_sheet, thumbnail
 
 
 def picture(colour: str, mode: str = "RGB") -> bytes:
@@ -39,3 +41,17 @@ def test_of_many_views_a_spread_is_shown():
 
 def test_kept_alpha_is_shown_on_white():
     assert colour_at(draw_sheet([[row("#00000000", 1.0, "RGBA")]]), 0, 0) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("side_px", [96, 224, 300, 512])
+def test_a_jpeg_is_shown_whole_whatever_its_size(side_px, mode):
+    """One larger than its thumbnail is decoded smaller; that may not cut, shift or stretch it."""
+    ramp = np.linspace(0, 255, side_px)
+    stored = Image.fromarray(np.add.outer(ramp * 0.3, ramp * 0.7).astype(np.uint8)).convert(mode)
+    file = io.BytesIO()
+    stored.save(file, "JPEG", quality=95)
+    wanted = stored.convert("RGB").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
+    shown = thumbnail(file.getvalue(), THUMBNAIL_PX)
+    assert (shown.mode, shown.size) == ("RGB", wanted.size)
+    np.testing.assert_allclose(np.asarray(shown, float), np.asarray(wanted, float), atol=4)
