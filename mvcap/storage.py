@@ -164,7 +164,14 @@ class Store:
         """
         if plan := self.read_plan():
             return plan
-        raise OutputError(f"{self.root} is not a dataset of mvcap: it has no {INTERNAL}/plan.json")
+        raise self.no_dataset(f"{INTERNAL}/plan.json")
+
+    def no_dataset(self, missing: str) -> OutputError:
+        """Return what to raise where there is no dataset, for want of a file."""
+        gone = isinstance(self.root, Path) and not self.root.is_dir()
+        why = "there is no such folder" if gone else f"it has no {missing}"
+        advice = "give what --out named when it was built"
+        return OutputError(f"{self.root} is not a dataset of mvcap: {why}; {advice}")
 
     def write_plan(
         self,

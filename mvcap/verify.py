@@ -127,7 +127,7 @@ def _mixed_settings(store: Store, plan: Plan) -> Iterator[Problem]:
     """Find shards that were made unlike the others; null captions are not captions made otherwise."""
     for stage, remedy in (
         (RENDER, "build into another folder"),
-        (CAPTION, "write all captions anew with `mvcap caption DIR --recaption`"),
+        (CAPTION, f"write all captions anew with `mvcap caption {store.root} --recaption`"),
     ):
         commits = [store.read_commit(stage, shard.index) for shard in plan.shards]
         counts = Counter(commit.settings for commit in commits if commit and not commit.uncaptioned)

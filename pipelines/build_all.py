@@ -25,6 +25,7 @@ from pipelines.planning import (
     Listing,
     list_objects,
     plan_objects,
+    recaption_command,
     refuse_changed_settings,
     refuse_other_slices,
     save_config,
@@ -41,7 +42,6 @@ from pipelines.stages import Runner, Stage
 from pipelines.surveying import Outcome, survey
 from pipelines.worker_log import forget_old_logs, log_folder
 
-RECAPTION_ADVICE = "Set them back, or write all captions anew with `mvcap caption DIR --recaption`."
 ASSUMED_BYTES_PER_PIXEL = 1.0
 """Of a view, until the first shard is rendered; ten times what `pipelines/rates.py` has of JPEGs."""
 
@@ -251,9 +251,9 @@ def _refuse_changes(store: Store, plan: Plan, steps: list[Step], request: Reques
         if step.stage.name == RENDER:
             refuse_changed_settings(store, plan, RENDER, step.settings)
         elif request.caption and not request.recaption:
-            refuse_changed_settings(
-                store, plan, CAPTION, step.settings, also_fine=UNCAPTIONED, advice=RECAPTION_ADVICE
-            )
+            anew = f"`{recaption_command(store)}` and the same --set"
+            advice = f"Set them back, or write all captions anew with {anew}."
+            refuse_changed_settings(store, plan, CAPTION, step.settings, also_fine=UNCAPTIONED, advice=advice)
 
 
 def _todo(store: Store, plan: Plan, steps: list[Step], request: Request) -> dict[StageName, list[int]]:

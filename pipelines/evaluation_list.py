@@ -17,10 +17,13 @@ class Named:
     """Entries that name none of the objects, in the list's order."""
 
 
-def read_entries(configured: str | Sequence[str]) -> list[str]:
+def read_entries(configured: str | Sequence[str], named: str = "plan.evaluation") -> list[str]:
     """Return the entries of a list, or of the file that it is in, each once and without blank ones.
 
     A file may have a byte order mark and any line ends.
+
+    Args:
+        named: the setting or option that names the file.
 
     Raises:
         UsageError: the file cannot be read.
@@ -30,7 +33,7 @@ def read_entries(configured: str | Sequence[str]) -> list[str]:
         try:
             lines = Path(configured).read_text("utf-8-sig").split("\n")  # universal newlines
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read plan.evaluation={configured}: {error}") from error
+            raise UsageError(f"cannot read {named}={configured}: {error}") from error
     return list(dict.fromkeys(entry for line in lines if (entry := line.strip())))
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from mvcap.files import sha256_of
-from mvcap.sources.folder import MODEL_SUFFIXES
+from mvcap.sources.folder import SUFFIXES
 
 
 def find_twins(
@@ -49,9 +49,7 @@ def _own_files(assets: Mapping[str, Path]) -> dict[str, Path]:
     """
     holders = Counter(assets.values())
     return {
-        uid: path
-        for uid, path in assets.items()
-        if holders[path] == 1 or path.suffix.lower() in MODEL_SUFFIXES
+        uid: path for uid, path in assets.items() if holders[path] == 1 or path.suffix.lower() in SUFFIXES
     }
 
 

@@ -1,6 +1,7 @@
 """From the configured sources to a plan on disk, and the refusal of whatever contradicts the old one."""
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 from mvcap import files, plugins
 from mvcap.commits import CAPTION, RENDER, UNCAPTIONED, StageName
 from mvcap.config import Config, SourceConfig, difference, settings_hash
-from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, OutputError, UsageError
+from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, UsageError
 from mvcap.holds import Hold
 from mvcap.leaks import Leaks
 from mvcap.plan import Plan
@@ -68,7 +69,14 @@ def _nothing_found(config: Config, rejected: int) -> str:
         return "0 objects: no source is configured; give --models FOLDER or --config NAME"
     named = ", ".join(_named(section) for section in config.sources)
     also = f"; {rejected} were named but do not exist" if rejected else ""
-    return f"0 objects: nothing was found by {named}{also}"
+    return f"0 objects: nothing was found by {named}{also}{''.join(_taken(config))}"
+
+
+def _taken(config: Config) -> Iterator[str]:
+    """Say of each source that takes files by their names which ones it takes."""
+    for name in dict.fromkeys(section.source for section in config.sources):
+        if suffixes := getattr(plugins.load("mvcap.sources", name), "SUFFIXES", None):
+            yield f"; {name} takes {', '.join(sorted(suffixes))}"
 
 
 def _named(section: SourceConfig) -> str:
@@ -181,17 +189,22 @@ def refuse_changed_settings(
         commit = store.read_commit(stage, shard.index)
         if commit and commit.settings not in fine:
             changed = difference(store.settings(stage, commit.settings), settings)
-            raise ConfigChangedError(stage, changed, _schema_advice(stage, changed) or advice)
+            raise ConfigChangedError(stage, changed, _schema_advice(store, stage, changed) or advice)
 
 
-def _schema_advice(stage: StageName, changed: Mapping[str, tuple[Any, Any]]) -> str | None:
+def recaption_command(store: Store) -> str:
+    """Name the command that writes all captions anew; with settings if they are to change."""
+    return shlex.join(["mvcap", "caption", str(store.root), "--recaption"])
+
+
+def _schema_advice(store: Store, stage: StageName, changed: Mapping[str, tuple[Any, Any]]) -> str | None:
     """Advise where no setting can be set back, because the version of mvcap decides."""
     if "schema" not in changed:
         return None
     then, now = changed["schema"]
     anew = "build into another folder with --out"
     if stage == CAPTION:
-        anew = "write all captions anew with `mvcap caption DIR --recaption`"
+        anew = f"write all captions anew with `{recaption_command(store)}`"
     return (
         f"This mvcap writes schema {now}, which no setting changes: {anew}, "
         f"or go on with the mvcap that wrote schema {then}."
@@ -246,6 +259,5 @@ def saved_settings(store: Store) -> dict[str, Any]:
         CorruptDatasetError: it is damaged.
     """
     if (content := store.read_config()) is None:
-        place = store.name_of(store.config_path)
-        raise OutputError(f"{store.root} is not a dataset of mvcap: it has no {place}")
+        raise store.no_dataset(str(store.name_of(store.config_path)))
     return dict(content["config"])

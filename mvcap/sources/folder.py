@@ -17,9 +17,7 @@ from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import is_utf8, readable_folder, walk_files
 
 SOURCE = "folder"
-MODEL_SUFFIXES = frozenset(
-    {".glb", ".gltf", ".obj", ".fbx", ".stl", ".ply", ".usd", ".usda", ".usdc", ".usdz"}
-)
+SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".fbx", ".stl", ".ply", ".usd", ".usda", ".usdc", ".usdz"})
 LABEL_COLUMNS = frozenset({"path", "category", "license", "creator", "source_url"})
 
 
@@ -46,7 +44,7 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     """
     root = readable_folder(options.path, "3D models")
     labels = _read_labels(options.labels or root / "labels.csv", required=options.labels is not None)
-    models = {path.relative_to(root).as_posix(): path for path in walk_files(root, MODEL_SUFFIXES)}
+    models = {path.relative_to(root).as_posix(): path for path in walk_files(root, SUFFIXES)}
     for relative, path in sorted(models.items()):
         category = labels.get(relative, {}).get("category") or _category_of(relative)
         if not is_utf8(path):

@@ -23,7 +23,7 @@ from mvcap.sources._folders import is_utf8, readable_folder, walk_files
 from mvcap.sources._picture_tables import PictureRow, find_table, read_table
 
 SOURCE = "images"
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
 
 class Options(BaseModel):
@@ -104,7 +104,7 @@ class _Folder:
         root = readable_folder(path, "pictures")
         table = find_table(root)
         files = {file.relative_to(root).as_posix(): file for file in walk_files(root)}
-        pictures = sorted(name for name, file in files.items() if file.suffix.lower() in PICTURE_SUFFIXES)
+        pictures = sorted(name for name, file in files.items() if file.suffix.lower() in SUFFIXES)
         rows = read_table(table) if table else [PictureRow(name) for name in pictures]
         named = {row.file_name for row in rows}
         objects = _grouped(rows, table or root)

@@ -111,7 +111,8 @@ def test_an_output_that_cannot_be_written_is_refused(mvcap, models, tmp_path):
 
 @pytest.mark.parametrize("command", ["verify", "status", "caption"])
 def test_a_folder_without_a_dataset_is_refused(mvcap, tmp_path, command):
-    refused(mvcap(command, tmp_path), "is not a dataset of mvcap")
+    refused(mvcap(command, tmp_path), "is not a dataset of mvcap: it has no _mvcap/")
+    refused(mvcap(command, tmp_path / "none"), "is not a dataset of mvcap: there is no such folder")
 
 
 @pytest.mark.parametrize("text", ["8/8", "1", "a/b", "-1/2", "0/0", "²/3", "0/" + "9" * 5000])

@@ -403,7 +403,7 @@ def test_the_plan_and_its_objects_are_read_back(make_dataset):
 def test_a_folder_without_a_plan_is_no_dataset(store: Store):
     assert store.read_plan() is None
     assert store.read_objects() == []
-    with pytest.raises(OutputError, match="is not a dataset of mvcap"):
+    with pytest.raises(OutputError, match=r"is not a dataset of mvcap.*; give what --out named"):
         store.require_plan()
 
 

@@ -99,7 +99,7 @@ def test_building_on_is_refused_with_what_to_do(old):
 
 def test_captioning_is_refused_with_what_to_do_which_then_works(old):
     config, out = old
-    with pytest.raises(ConfigChangedError, match=r"`mvcap caption DIR --recaption`"):
+    with pytest.raises(ConfigChangedError, match=r"`mvcap caption \S+ --recaption`"):
         run(config, out, render=False)
     assert run(config, out, render=False, recaption=True).views == 9
     assert {pq.read_schema(path).metadata[b"mvcap_schema"] for path in (out / "data").iterdir()} == {b"4"}
