@@ -89,7 +89,8 @@ class AnchorsConfig(Section):
 
     source: Literal["full", "bank", "batch"] = "full"
     """`full`: every view is encoded anew before each epoch. `bank`: once; then a view's features are those of
-    the last batch that it was in. `batch`: the views of an object in the batch alone, at every step."""
+    the last batch that it was in, augmented as there. `batch`: the views of an object in the batch alone, at
+    every step."""
     every_steps: int | None = Field(None, ge=1)
     """How often anchors are made anew; before each epoch where null."""
     weights: AnchorWeights = "paper"
