@@ -20,7 +20,14 @@ from pipelines.placement import Demand, Placement, place
 from pipelines.runners.ray_actors import ShardActor, take_room
 from pipelines.runners.ray_board import Board
 from pipelines.runners.ray_connection import HEAD_CHECK_S, POLL_S, cause_of, death_of
-from pipelines.runners.ray_nodes import Node, actor_options, demand_of, living_nodes, ray_needs
+from pipelines.runners.ray_nodes import (
+    Node,
+    actor_options,
+    board_options,
+    demand_of,
+    living_nodes,
+    ray_needs,
+)
 from pipelines.stages import Observer, Stage
 
 log = logging.getLogger(__name__)
@@ -61,7 +68,8 @@ class Crew:
         self._stages = {stage.name: stage for stage in stages}
         self._root = root.absolute()
         self._drop_views = drop_views
-        self._board: Any = ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+        self._board: Any = None
+        """Opened with the first worker, beside it."""
         self._counts: Any = None
         """Reference to what the board is asked for and has not answered."""
         self._busy: dict[Any, Member] = {}
@@ -140,6 +148,8 @@ class Crew:
         ]
 
     def _hire(self, demand: Demand, node: str) -> None:
+        if self._board is None:
+            self._board = ray.remote(Board).options(**board_options(node)).remote()
         remote = ray.remote(ShardActor).options(**actor_options(demand, node))
         stage = self._stages[demand.stage]
         member = Member(demand, remote.remote(stage, self._root, self._drop_views, self._board), node)
@@ -161,6 +171,8 @@ class Crew:
 
         One that died is restarted by Ray, and its counts are no loss.
         """
+        if self._board is None:
+            return
         if self._counts is not None:
             answered, _ = ray.wait([self._counts], timeout=0)
             if not answered:

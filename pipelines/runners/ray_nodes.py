@@ -79,5 +79,11 @@ def actor_options(demand: Demand, node: str) -> dict[str, Any]:
     return {**ray_needs(demand), "max_restarts": 0, "scheduling_strategy": there}
 
 
+def board_options(node: str) -> dict[str, Any]:
+    """Return how Ray is asked for the board: on a node that was found fit, on any other once that is gone."""
+    there = NodeAffinitySchedulingStrategy(node, soft=True)
+    return {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": there}
+
+
 def cpus_of_cluster(nodes: Sequence[Node]) -> int:
     return max(int(sum(node.has.get("CPU", 0) for node in nodes)), 1)
