@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mvcap import schema
 from mvcap.commits import CAPTION
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 PICTURES: Final = ("image", "mask", "depth", "normals")
 """Columns that hold encoded pictures."""
+ORIENTED: Final = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
+"""Where Pillow keeps what may tell an orientation."""
 PLAIN: Final = tuple(name for name in schema.VIEW_SCHEMA.names if name not in PICTURES)
 
 Row = dict[str, Any]
@@ -90,7 +92,7 @@ class Dataset:
     """A sequence of views, in the plan's order; what was committed when it was opened.
 
     A view is a dict with the columns of the dataset's files (`mvcap/schema.py` says what they mean), its
-    pictures decoded by Pillow, null as None:
+    pictures opened by Pillow and upright, null as None:
 
         >>> view = mvcap.open("my_dataset")[0]
         >>> view["category"], view["image"].mode, round(view["elevation_deg"], 1)
@@ -232,7 +234,8 @@ class Dataset:
         """Return a map-style dataset for `torch.utils.data.DataLoader`, whose workers may be processes.
 
         An item is a dict of the image, as (3, H, W) float32 in [0, 1] or as what `transform` makes of the RGB
-        picture, and the columns that were asked for. So that they collate, a missing text is "" and a missing
+        picture, and the columns that were asked for. Pictures are upright, and alpha is composited on the
+        background that the row names. So that they collate, a missing text is "" and a missing
         number NaN.
 
         >>> items = mvcap.open("my_dataset").to_torch(columns=["caption", "azimuth_deg"])
@@ -334,4 +337,10 @@ def _decoded(row: Row) -> Row:
 
 
 def _picture(stored: Row | None) -> Image.Image | None:
-    return Image.open(io.BytesIO(stored["bytes"])) if stored else None
+    """Open a picture, upright; one that says nothing of an orientation is not decoded yet."""
+    if not stored:
+        return None
+    image = Image.open(io.BytesIO(stored["bytes"]))
+    if ORIENTED & image.info.keys():
+        ImageOps.exif_transpose(image, in_place=True)
+    return image

@@ -11,13 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pyarrow as pa
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.plan import Shard
 from mvcap.records import Rejected, SelectedObject
 
 PICTURES: Final = ("image", "mask", "depth", "normals")
+QUARTER_TURNS: Final = frozenset({5, 6, 7, 8})
+"""Orientations of Exif under which a picture is shown as wide as it is stored high."""
 NAMED: Final = 3
 """Flaws that a message tells one by one."""
 
@@ -103,12 +105,17 @@ def _flaws_of_pictures(row: Mapping[str, Any]) -> list[str]:
 def _flaw_of_picture(content: bytes | None, size: tuple[int, int]) -> str | None:
     try:
         with Image.open(io.BytesIO(content or b"")) as picture:
-            if picture.size != size:  # known before anything is decoded
+            if picture.size != size and not _is_turned(picture, size):  # known before anything is decoded
                 return f"is {picture.width} x {picture.height}; its row says {size[0]} x {size[1]}"
             picture.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"cannot be decoded: {error}"
     return None
+
+
+def _is_turned(picture: Image.Image, size: tuple[int, int]) -> bool:
+    """Tell whether a picture has a size once it is upright: the size that rows give of photographs."""
+    return picture.size == size[::-1] and picture.getexif().get(ExifTags.Base.Orientation) in QUARTER_TURNS
 
 
 def _flaws_of_captions(row: Mapping[str, Any], commit: Commit) -> Iterator[str]:

@@ -1,15 +1,17 @@
 """The views of a dataset as items that torch's `DataLoader` batches."""
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mvcap import schema
+from mvcap.config import HEX_COLOUR
 from mvcap.errors import UsageError, did_you_mean
 
 Transform: TypeAlias = Callable[[Image.Image], Any]
@@ -54,14 +56,24 @@ class TorchViews:
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """Read a batch; the pictures of an object are read once for all its views in it."""
         places = [self._views.locate(index) for index in indices]
-        columns = list(dict.fromkeys(["image", *self._columns]))
+        columns = list(dict.fromkeys(["image", "background", *self._columns]))
         rows = {uid: self._views.read_rows(uid, columns) for uid, _ in dict.fromkeys(places)}
         return [self._item(rows[uid][position]) for uid, position in places]
 
     def _item(self, row: dict[str, Any]) -> dict[str, Any]:
         with Image.open(io.BytesIO(row["image"]["bytes"])) as picture:
-            image = self._transform(picture.convert("RGB"))
+            image = self._transform(_flat(ImageOps.exif_transpose(picture), row["background"]))
         return {"image": image, **{name: _collatable(name, row[name]) for name in self._columns}}
+
+
+def _flat(picture: Image.Image, background: str) -> Image.Image:
+    """Return an RGB picture, its alpha composited as the captioner saw it; `background` may name a picture,
+    which then is behind the object already."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    plain = background if re.fullmatch(HEX_COLOUR, background) else schema.HIDDEN_COLOUR
+    canvas = Image.new("RGBA", picture.size, plain)
+    return Image.alpha_composite(canvas, picture.convert("RGBA")).convert("RGB")
 
 
 def picture_tensor(picture: Image.Image) -> torch.Tensor:

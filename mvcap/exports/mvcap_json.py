@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict
 
 from mvcap.errors import UsageError
@@ -27,7 +27,7 @@ class Options(BaseModel):
 def export(chosen: ChosenViews, folder: Path, options: Options) -> int:
     """Write the layout; objects are numbered from 0 in the plan's order, those without views left out.
 
-    Pictures are PNG with the stored pixels, and a stored PNG byte for byte.
+    Pictures are PNG with the stored pixels, upright, and a stored PNG byte for byte.
 
     Raises:
         UsageError: a view without a caption, or an index of 100 or more.
@@ -66,5 +66,5 @@ def _png(stored: bytes) -> bytes:
     if stored.startswith(PNG):
         return stored
     with Image.open(io.BytesIO(stored)) as image:
-        image.save(buffer := io.BytesIO(), "PNG")
+        ImageOps.exif_transpose(image).save(buffer := io.BytesIO(), "PNG")
     return buffer.getvalue()

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mvcap import files
 from mvcap.commits import CAPTION
@@ -64,10 +64,11 @@ def _spread(rows: Sequence[Row]) -> list[Row]:
 
 
 def thumbnail(encoded: bytes, side_px: int) -> Image.Image:
-    """Decode a stored picture, put it on white and make it a square."""
+    """Decode a stored picture, put it upright and on white, and make it a square."""
     with Image.open(io.BytesIO(encoded)) as image:
         image.draft("RGB", (side_px, side_px))  # a JPEG is decoded at the least size that is no smaller
-        flat = _on_white(image) if image.has_transparency_data else image.convert("RGB")
+        upright = ImageOps.exif_transpose(image)
+    flat = _on_white(upright) if upright.has_transparency_data else upright.convert("RGB")
     return flat.resize((side_px, side_px), Image.Resampling.LANCZOS)
 
 

@@ -1,6 +1,7 @@
 """A dataset opened from Python: every committed view once, by object, filtered, for pandas and for torch."""
 
 import doctest
+import io
 import math
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import ExifTags, Image
 
 import mvcap
+from mvcap import schema
 from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, OutputError, UsageError
 from mvcap.tables import TableWriter
@@ -129,6 +132,39 @@ def test_torch_gets_what_the_files_hold_in_any_order(dataset):
     assert views.to_torch(lambda picture: picture.size)[3]["image"] == (24, 24)
     with pytest.raises(UsageError, match=r"no column 'captions'.*did you mean 'caption'"):
         views.to_torch(columns=["captions"])
+
+
+def store_picture(dataset, picture: Image.Image, kind: str, background: str, **options) -> None:
+    """Make a picture the first one of the dataset."""
+    picture.save(buffer := io.BytesIO(), kind, **options)
+    shard = dataset.plan.shards[0]
+    rows = pq.read_table(dataset.store.target(CAPTION, shard)).to_pylist()
+    rows[0] |= {"image": {"bytes": buffer.getvalue(), "path": None}, "background": background}
+    with dataset.store.stage_file(CAPTION, shard) as path:
+        with TableWriter(path, schema.VIEW_SCHEMA) as writer:
+            writer.write(rows)
+        dataset.store.commit(CAPTION, shard, path, settings="s", rows=3, views={rows[0]["uid"]: 3})
+
+
+def test_a_photograph_that_lies_on_its_side_is_upright(dataset):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the row at the right is the top one
+    photo = Image.new("RGB", (32, 16), "white")
+    photo.paste("black", (0, 0, 16, 16))
+    store_picture(dataset, photo, "JPEG", "#ffffff", exif=exif)
+    views = mvcap.open(dataset.store.root)
+    assert views[0]["image"].size == (16, 32)
+    assert views[0]["image"].getpixel((8, 4)) == pytest.approx((0, 0, 0), abs=9)
+    image = views.to_torch()[0]["image"]  # (3, H, W)
+    assert image.shape == (3, 32, 16)
+    assert (image[0, 4, 8] < 0.1, image[0, 28, 8] > 0.9) == (True, True)
+
+
+@pytest.mark.parametrize(("background", "seen"), [("#ff8000", [255, 128, 0]), ("sky.jpg", [0, 0, 0])])
+def test_torch_gets_kept_alpha_on_the_background_that_the_captioner_saw(dataset, background, seen):
+    store_picture(dataset, Image.new("RGBA", (24, 24), (9, 200, 9, 0)), "PNG", background)
+    image = mvcap.open(dataset.store.root).to_torch()[0]["image"]
+    assert (image[:, 3, 3] * 255).round().int().tolist() == seen
 
 
 def test_workers_of_a_loader_are_processes(dataset):

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mvcap import schema
 from mvcap.commits import CAPTION, RENDER, UNCAPTIONED
@@ -73,6 +73,18 @@ def test_a_picture_of_another_size_than_its_row_says_is_named(dataset):
     assert message.startswith(
         f"mask of {dataset.plan.shards[0].uids[0]} view 0 is 5 x 7; its row says 24 x 24"
     )
+
+
+@pytest.mark.parametrize(("orientation", "is_flaw"), [(6, False), (3, True)])
+def test_a_photograph_that_lies_on_its_side_has_its_rows_size_once_it_is_upright(
+    dataset, orientation: int, is_flaw: bool
+):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.new("RGB", (30, 20)).save(buffer := io.BytesIO(), "JPEG", exif=exif)
+    stored = {"bytes": buffer.getvalue(), "path": "photo.jpg"}
+    recommit(dataset, lambda rows: rows[0].update(image=stored, width=20, height=30))
+    assert bool(found(dataset)) == is_flaw
 
 
 def test_no_picture_at_all_is_a_flaw(dataset):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 COLUMNS: Final = 4
 CELLS: Final = COLUMNS * COLUMNS
@@ -84,10 +84,11 @@ def encode_within(picture: Image.Image, limit: int) -> bytes:
 
 
 def fitted(encoded: bytes, side_px: int) -> Image.Image:
-    """Decode a stored picture, put it on white and shrink it into a square, its proportions kept."""
+    """Decode a stored picture, upright and on white, and shrink it into a square, its proportions kept."""
     with Image.open(io.BytesIO(encoded)) as image:
         image.draft("RGB", (side_px, side_px))  # of a large JPEG, decode only as much as is needed
-        picture = image.convert("RGBA") if image.has_transparency_data else image.convert("RGB")
+        upright = ImageOps.exif_transpose(image)
+    picture = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     if picture.mode == "RGB":
         return picture

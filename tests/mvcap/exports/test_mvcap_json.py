@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from mvcap import files
 from mvcap.errors import ConfigError, CorruptDatasetError, OutputError, UnknownNameError, UsageError
+from mvcap.exports import mvcap_json
 from mvcap.exports._chosen import Choice
 from pipelines.build_all import Request, build
 from pipelines.exporting import export_dataset
@@ -130,3 +131,11 @@ def test_unknown_formats_and_options_are_refused_with_the_valid_ones(dataset, tm
         export_dataset(dataset, "mvcap_json", tmp_path / "out")
     with pytest.raises(ConfigError, match=r"splt: .*\(valid: none\)"):
         export_dataset(dataset, "mvcap-json", tmp_path / "out", ["splt=train"])
+
+
+def test_a_photograph_that_lies_on_its_side_is_written_upright():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (64, 32)).save(buffer := io.BytesIO(), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(mvcap_json._png(buffer.getvalue()))) as written:
+        assert (written.size, ImageOps.exif_transpose(written).size) == ((32, 64), (32, 64))

@@ -5,9 +5,10 @@ from base64 import b64decode
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mvcap.report.page.sprites import CELLS, COLUMNS, Sheets, SpriteSheets, encode_within, fitted
+from mvcap.report.sheets import thumbnail
 
 SIDE = 32
 
@@ -68,3 +69,16 @@ def test_quality_goes_down_until_a_sheet_fits():
     best, least = encode_within(noise, 10**6), encode_within(noise, 1)
     between = encode_within(noise, 8000)
     assert len(least) < len(between) <= 8000 < len(best)
+
+
+def test_a_photograph_that_lies_on_its_side_is_drawn_upright():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo = Image.new("RGB", (64, 32), "white")
+    photo.paste("black", (0, 0, 32, 32))
+    photo.save(buffer := io.BytesIO(), "JPEG", exif=exif)
+    drawn = fitted(buffer.getvalue(), 32)
+    assert drawn.size == (16, 32)
+    assert (drawn.getpixel((8, 4))[0] < 9, drawn.getpixel((8, 28))[0] > 246) == (True, True)
+    square = thumbnail(buffer.getvalue(), 32)
+    assert (square.getpixel((16, 4))[0] < 9, square.getpixel((16, 28))[0] > 246) == (True, True)
