@@ -1,5 +1,6 @@
 """What is wrong with a model file, and what its checks may refuse."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -30,5 +31,12 @@ def stays_inside(folder: Path, reference: str) -> bool:
     """Tell whether a relative reference leads to a place in `folder`, symbolic links included."""
     if "\0" in reference or ":" in reference or PurePosixPath(reference).is_absolute():
         return False
-    target = folder / reference.replace("\\", "/")
-    return target.resolve().is_relative_to(folder.resolve())
+    return followed(folder / reference.replace("\\", "/")).is_relative_to(followed(folder))
+
+
+def followed(path: Path) -> Path:
+    """Return where a path leads in the end.
+
+    `Path.resolve` raises a RuntimeError for a link that leads to itself; here it is a file that is not there.
+    """
+    return Path(os.path.realpath(path))

@@ -182,6 +182,27 @@ def test_a_symbolic_link_out_of_the_folder_is_refused(tmp_path):
     assert "outside its own folder" in (problem_of(folder / "a.gltf") or ("", ""))[1]
 
 
+@pytest.mark.parametrize("name", ["a.gltf", "a.obj", "library.obj"])
+def test_a_link_to_itself_is_a_missing_file(tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a.gltf").write_text(json.dumps({"asset": {"version": "2.0"}, "images": [{"uri": "loop"}]}))
+    (tmp_path / "a.obj").write_text("mtllib a.mtl\nv 0 0 0\n")
+    (tmp_path / "a.mtl").write_text("newmtl a\nmap_Kd loop\n")
+    (tmp_path / "library.obj").write_text("mtllib loop\nv 0 0 0\n")
+    assert problem_of(tmp_path / name) is None
+
+
+@pytest.mark.timeout(10)
+def test_blank_lines_cost_no_more_than_others(tmp_path):
+    """Read again from each of them, a tenth of these took minutes."""
+    blank = "\n" * 400_000
+    (tmp_path / "a.mtl").write_text(f"newmtl a{blank}")
+    (tmp_path / "a.obj").write_text(f"mtllib a.mtl{blank} v 0 0 0\n")
+    (tmp_path / "none.obj").write_text(f"{blank}f 1 2 3\n")
+    assert problem_of(tmp_path / "a.obj") is None
+    assert "no vertex line" in (problem_of(tmp_path / "none.obj") or ("", ""))[1]
+
+
 def png_header(width: int, height: int) -> bytes:
     """The first chunk of a PNG of that many pixels, and nothing of them."""
     data = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
