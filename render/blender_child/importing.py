@@ -1,5 +1,6 @@
 """Bring an asset into the scene, its textures and materials made sound."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,13 @@ def import_asset(path: Path) -> None:
 
 
 def hide_all_but_meshes(imported: Iterable[Any]) -> None:
-    """Keep the asset's own lamps, curves and volumes out of the picture.
+    """Keep the asset's own lamps, curves and volumes out of the picture, and meshes that it says are hidden.
 
+    Those of an FBX file would be hidden in Blender's viewport alone: rendered, but not measured.
     They are hidden rather than deleted: a mesh may hang on one of them and would lose its place.
     """
     for item in imported:
-        if item.type not in {"MESH", "EMPTY", "ARMATURE"}:
+        if item.hide_viewport or item.type not in {"MESH", "EMPTY", "ARMATURE"}:
             item.hide_render = True
 
 
@@ -93,7 +95,7 @@ def names(image: Any, missing: set[str]) -> bool:
 
 def is_readable(image: Any, folder: Path) -> bool:
     if not image.packed_file:
-        path = Path(bpy.path.abspath(image.filepath)).resolve()
+        path = Path(os.path.realpath(bpy.path.abspath(image.filepath)))  # a link may lead to itself
         if not path.is_relative_to(folder.resolve()):
             return False
     readable = image.size[0] > 0  # reading the size decodes the file

@@ -319,6 +319,25 @@ def test_meshes_that_hang_on_a_camera_keep_their_places(renderer, make_job, tmp_
         assert centroid(mounted.rgba, name) == pytest.approx(centroid(plain.rgba, name), abs=0.3)
 
 
+HIDDEN = """
+import sys, bpy
+bpy.ops.wm.read_factory_settings(use_empty=True)
+bpy.ops.mesh.primitive_cube_add(size=1)
+bpy.ops.mesh.primitive_cube_add(size=1, location=(0.8, 0, 0))
+bpy.context.object.hide_viewport = True
+bpy.ops.export_scene.fbx(filepath=sys.argv[-1])
+"""
+
+
+def test_what_an_fbx_hides_is_neither_framed_nor_seen(renderer, make_job, tmp_path):
+    author = [sys.executable, "-I", "-c", HIDDEN, str(tmp_path / "hidden.fbx")]
+    subprocess.run(author, capture_output=True, check=True)
+    trimesh.creation.box().export(tmp_path / "alone.glb")
+    [picture] = renderer.render(make_job(tmp_path / "hidden.fbx"))
+    [alone] = renderer.render(make_job(tmp_path / "alone.glb"))
+    np.testing.assert_allclose(picture.rgba[..., 3].astype(int), alone.rgba[..., 3].astype(int), atol=40)
+
+
 RIGGED = """
 import sys, bpy
 bpy.ops.wm.read_factory_settings(use_empty=True)
