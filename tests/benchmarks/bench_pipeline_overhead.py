@@ -9,27 +9,37 @@ each picture into a file and keeps no books. The runners do what `mvcap render` 
 record, a log, and then the data file with its contact sheet for each shard, which here is a single object,
 so that all three hand out work in the same pieces; a real shard has 32 and spreads its costs over these.
 
-The clock runs from when all workers stand, with Blender started, until the last object is committed. What it
-took until then is printed beside, Ray's own start apart. The rounds alternate. CPU time is that of this
-process and everything below it. Ray's own processes take a little of a core whether or not anything is done:
-on a machine that is busy with other things, where rounds last longer, that weighs more.
+The clock runs from when all workers stand, with Blender started and everything imported, until the last
+object is committed. What it took until then, in seconds and in CPU-seconds, is a constant of each run and
+printed beside, Ray's own start apart. Ray lowers the priority of its workers, which on a busy machine would
+be all that the clock shows: here it does not. The rounds alternate.
+
+The second table says which processes took the CPU time. Ray's own ones, and all that wait, take a little of a
+core even while nothing is done: for a few seconds before the clock runs everybody stands and waits. That
+weighs more where other programs make the rounds longer, and Blender's CPU time varies with them too. So the
+last column says what the runner adds, as a share of the pool's CPU time, where nothing else runs: what each
+object costs beside Blender and rest, and rest for as long as the pool's CPU time takes on all cores. Were
+there another constant, the first half of the objects would cost more than the second.
 """
 
+import fcntl
 import multiprocessing
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+import pyarrow as pa
 import pytest
+from PIL import Image
+from process_times import BLENDER, KINDS, cpu_by_kind
 
 from mvcap import plugins, recipes
 from mvcap.commits import CAPTION, RENDER
@@ -51,65 +61,122 @@ OBJECTS = int(os.environ.get("BENCH_OBJECTS", "20"))
 VIEWS = int(os.environ.get("BENCH_VIEWS", "12"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 PRESET = os.environ.get("BENCH_PRESETS", "fast").split()[0]
-IDLE_S = 5.0
+REST_S = 5.0
+START, END = "start", "end"
 WORKERS = len(os.sched_getaffinity(0))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What they show at one moment."""
+
+    at_s: float
+    cpu: Mapping[str, float]
+    """CPU-seconds so far by kind of process."""
+
+    @classmethod
+    def read(cls) -> "Clocks":
+        return cls(time.perf_counter(), cpu_by_kind())
+
+    @property
+    def cpu_s(self) -> float:
+        return sum(self.cpu.values())
+
+    @property
+    def beside_blender_s(self) -> float:
+        return self.cpu_s - self.cpu[BLENDER]
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """One round of one of them."""
 
-    start_s: float
-    """From nothing until the last worker stands; without Ray's own start."""
-    wall_s: float
-    cpu_s: float
+    begun: Clocks
+    """Before there was any worker; where there is a Ray, it stands."""
+    stood: Clocks
+    """When the last worker stood."""
+    opened: Clocks
+    """When they had rested."""
+    half: Clocks
+    """When half of the objects were done."""
+    ended: Clocks
+
+    @property
+    def wall_s(self) -> float:
+        return self.ended.at_s - self.opened.at_s
+
+    @property
+    def cpu_s(self) -> float:
+        return self.ended.cpu_s - self.opened.cpu_s
+
+    @property
+    def rest(self) -> float:
+        """Cores that were busy while all waited."""
+        return (self.opened.cpu_s - self.stood.cpu_s) / (self.opened.at_s - self.stood.at_s)
+
+    def own_s(self, begin: Clocks, end: Clocks) -> float:
+        """CPU-seconds of neither Blender nor waiting between two moments."""
+        spent = end.beside_blender_s - begin.beside_blender_s
+        return spent - self.rest * (end.at_s - begin.at_s)
+
+    def added_alone(self, pool: "Measured") -> float:
+        """What this adds to the pool's CPU time where nothing else runs, as a share of it."""
+        own_s = self.own_s(self.opened, self.ended) - pool.own_s(pool.opened, pool.ended)
+        return (own_s + (self.rest - pool.rest) * pool.cpu_s / WORKERS) / pool.cpu_s
 
 
-@dataclass(slots=True)
 class Gate:
-    """Holds all workers back until the last one stands, and reads the clocks then and at the end."""
+    """Holds all workers back until the last one stands; reads the clocks then, halfway, and at the end.
 
-    folder: Path
-    workers: int
-    begun: float = field(default_factory=time.perf_counter)
-    opened: float = 0.0
-    cpu_opened: float = 0.0
+    Whoever waits, waits for a lock: looking again and again would count as work.
+    """
+
+    def __init__(self, folder: Path, workers: int, objects: int) -> None:
+        self.folder = folder
+        self._workers = workers
+        self._objects = objects
+        self._done = 0
+        self._start, self._end = (folder.joinpath(name).open("wb") for name in (START, END))
+        for door in (self._start, self._end):
+            fcntl.flock(door, fcntl.LOCK_EX)
+        self._clocks = [Clocks.read()]
 
     def await_workers(self) -> None:
-        """Open the gate when everybody stands; in a thread beside the run."""
-        while len(list(self.folder.glob("ready-*"))) < self.workers:
+        """Open the gate when everybody stands and has rested; in a thread beside the run."""
+        while len(list(self.folder.glob("ready-*"))) < self._workers:
             time.sleep(0.02)
-        self.cpu_opened, self.opened = cpu_seconds(), time.perf_counter()
-        (self.folder / "go").touch()
+        self._clocks.append(Clocks.read())
+        time.sleep(REST_S)
+        self._clocks.append(Clocks.read())
+        fcntl.flock(self._start, fcntl.LOCK_UN)
 
-    def measure(self) -> Measured:
-        assert self.opened
-        wall_s, cpu_s = time.perf_counter() - self.opened, cpu_seconds() - self.cpu_opened
-        return Measured(self.opened - self.begun, wall_s, cpu_s)
+    def count(self) -> None:
+        """Note that an object is done."""
+        self._done += 1
+        if self._done in (self._objects // 2, self._objects):
+            self._clocks.append(Clocks.read())
+        if self._done == self._objects:
+            fcntl.flock(self._end, fcntl.LOCK_UN)
+
+    @property
+    def measured(self) -> Measured:
+        return Measured(*self._clocks)
 
 
 def stand_ready(folder: Path) -> None:
+    """Import what only the first object would make a process import, and tell that it stands."""
+    pa.array([0])  # which imports pandas
+    Image.init()
     (folder / f"ready-{os.getpid()}-{threading.get_ident()}").touch()
 
 
-def wait_at(folder: Path) -> None:
-    while not (folder / "go").exists():
-        time.sleep(0.01)
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process and all below it, of those that have ended too."""
-    times = [psutil.Process().cpu_times()]
-    for process in psutil.Process().children(recursive=True):
-        try:
-            times.append(process.cpu_times())
-        except psutil.NoSuchProcess:
-            continue
-    return sum(each.user + each.system + each.children_user + each.children_system for each in times)
+def wait_at(door: Path) -> None:
+    with door.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
 
 
 class GatedWorker:
-    """A worker that starts its Blender, and begins when all others stand too."""
+    """A worker that starts its Blender, begins when all others stand too, and stays until all is measured."""
 
     busy_s = None
 
@@ -124,6 +191,8 @@ class GatedWorker:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if error == (None, None, None):
+            wait_at(self._folder / END)
         self._context.__exit__(*error)
 
     @property
@@ -131,24 +200,22 @@ class GatedWorker:
         return self._worker.made_by
 
     def __call__(self, records: Iterable[Any]) -> Iterator[Any]:
-        wait_at(self._folder)
+        wait_at(self._folder / START)
         return self._worker(records)
 
 
-class Ending:
-    """An observer that measures when the last shard is committed."""
+class Counting:
+    """An observer that counts the objects whose data is committed."""
 
-    def __init__(self, gate: Gate, shards: int) -> None:
-        self._gate, self._left = gate, shards
-        self.measured: Measured | None = None
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
     def advance(self, stage: str, records: int) -> None:
         """Nobody looks."""
 
     def finish(self, report: ShardReport) -> None:
-        self._left -= report.stage == CAPTION
-        if self._left == 0:
-            self.measured = self._gate.measure()
+        if report.stage == CAPTION:
+            self._gate.count()
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +241,8 @@ def objects() -> list[SelectedObject]:
 @pytest.mark.timeout(0)
 @pytest.mark.blender
 @pytest.mark.ray
-def test_overhead_of_the_runners(config, objects, tmp_path):
+def test_overhead_of_the_runners(config, objects, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     from ray import cloudpickle
 
     from pipelines.runners.ray import RayRunner
@@ -182,15 +250,11 @@ def test_overhead_of_the_runners(config, objects, tmp_path):
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ray_starts: list[float] = []
-    ray_idles: list[float] = []
 
     def on_ray(folder: Path) -> Measured:
         begun = time.perf_counter()
         with connected(None):
             ray_starts.append(time.perf_counter() - begun)
-            cpu = cpu_seconds()
-            time.sleep(IDLE_S)
-            ray_idles.append((cpu_seconds() - cpu) / IDLE_S)
             return runner_round(config, objects, RayRunner(), folder)
 
     ways: dict[str, Callable[[Path], Measured]] = {
@@ -205,25 +269,25 @@ def test_overhead_of_the_runners(config, objects, tmp_path):
             (folder / "gate").mkdir(parents=True)
             rounds[name].append(way(folder))
     print(table(rounds, len(objects) * VIEWS))
-    print(
-        f"Ray's own start: {np.median(ray_starts):.1f} s; idle it takes {np.median(ray_idles):.3f} of a core"
-    )
-    print(f"load average {os.getloadavg()[0]:.1f}")
+    print(table_of_processes(rounds))
+    print(f"Ray's own start: {np.median(ray_starts):.1f} s. Load average {os.getloadavg()[0]:.1f}")
 
 
 def pool_round(config: Config, objects: list[SelectedObject], folder: Path) -> Measured:
-    gate = Gate(folder / "gate", WORKERS)
+    gate = Gate(folder / "gate", WORKERS, len(objects))
     with multiprocessing.get_context("fork").Pool(
         WORKERS, initializer=start_worker, initargs=(config, folder)
     ) as pool:
         results = pool.imap_unordered(render_to_files, objects, chunksize=1)
         gate.await_workers()
-        pictures = sum(results)
-        measured = gate.measure()
+        pictures = 0
+        for made in results:
+            pictures += made
+            gate.count()
         pool.close()
         pool.join()
     assert pictures == len(list(folder.glob("*.jpg"))) == len(objects) * VIEWS
-    return measured
+    return gate.measured
 
 
 _renderer: Any = None
@@ -239,7 +303,7 @@ def start_worker(config: Config, folder: Path) -> None:
 
 
 def render_to_files(item: SelectedObject) -> int:
-    wait_at(_folder / "gate")
+    wait_at(_folder / "gate" / START)
     count = 0
     for view in render_objects([item], _renderer, **_arguments):
         assert isinstance(view, View), view
@@ -252,7 +316,7 @@ def runner_round(config: Config, objects: list[SelectedObject], runner: Any, fol
     store = Store(folder / "dataset")
     plan = extend_plan(Plan(0, 1, {"train": 1.0}), [item.uid for item in objects])
     store.write_plan(plan, objects, [])
-    gate = Gate(folder / "gate", WORKERS + 1)
+    gate = Gate(folder / "gate", WORKERS + 1, len(objects))
     rendering = logged(render_stage(config, settings_hash(render_settings(config))), store.root)
     stages = [gated(rendering, WORKERS, gate), gated(uncaptioned_stage(), 1, gate)]
     indices = [shard.index for shard in plan.shards]
@@ -263,39 +327,58 @@ def runner_round(config: Config, objects: list[SelectedObject], runner: Any, fol
     )
     opener = threading.Thread(target=gate.await_workers, daemon=True)
     opener.start()
-    ending = Ending(gate, len(indices))
-    runner.run(stages, store.root, ledger, ending)
+    runner.run(stages, store.root, ledger, Counting(gate))
     rows = sum(commit.rows for shard in plan.shards if (commit := store.find_commit(CAPTION, shard)))
     assert rows == len(objects) * VIEWS
-    assert ending.measured
-    return ending.measured
+    return gate.measured
 
 
 def gated(stage: Stage[Any, Any], workers: int, gate: Gate) -> Stage[Any, Any]:
     return replace(stage, make_worker=partial(GatedWorker, stage.make_worker, gate.folder), workers=workers)
 
 
-def table(rounds: dict[str, list[Measured]], views: int) -> str:
+def table(rounds: Mapping[str, list[Measured]], views: int) -> str:
     """A line for each way: medians of its rounds, and of the ratios to the pool in the same round."""
     (base, baseline), *_ = rounds.items()
     lines = [
         f"\n{OBJECTS} objects x {VIEWS} views, {PRESET}, {WORKERS} workers, medians of {ROUNDS} rounds",
-        f"{'':22}{'until all stand':>16}{'views/s':>9}{'CPU-s':>8}{'clock':>9}{'CPU':>9}  over {base}",
+        f"{'':22}{'until all stand':>21}{'views/s':>9}{'CPU-s':>8}{'clock':>9}{'CPU':>9}  over {base}",
     ]
     for name, measured in rounds.items():
-        start, wall, cpu = (
-            np.median([getattr(each, part) for each in measured]) for part in ("start_s", "wall_s", "cpu_s")
-        )
-        over = [
-            np.median(
-                [
-                    getattr(own, part) / getattr(bare, part)
-                    for own, bare in zip(measured, baseline, strict=True)
-                ]
-            )
-            for part in ("wall_s", "cpu_s")
-        ]
+        start_s = np.median([each.stood.at_s - each.begun.at_s for each in measured])
+        start_cpu_s = np.median([each.stood.cpu_s - each.begun.cpu_s for each in measured])
+        rate = views / np.median([each.wall_s for each in measured])
+        cpu_s = np.median([each.cpu_s for each in measured])
+        pairs = list(zip(measured, baseline, strict=True))
+        over_wall = np.median([own.wall_s / bare.wall_s for own, bare in pairs])
+        over_cpu = np.median([own.cpu_s / bare.cpu_s for own, bare in pairs])
         lines.append(
-            f"{name:22}{start:14.1f} s{views / wall:9.2f}{cpu:8.1f}{over[0] - 1:+9.1%}{over[1] - 1:+9.1%}"
+            f"{name:22}{start_s:7.1f} s {start_cpu_s:5.1f} CPU-s{rate:9.2f}{cpu_s:8.1f}"
+            f"{over_wall - 1:+9.1%}{over_cpu - 1:+9.1%}"
+        )
+    return "\n".join(lines)
+
+
+def table_of_processes(rounds: Mapping[str, list[Measured]]) -> str:
+    """Who took the CPU-seconds once all stood: medians."""
+    (_, baseline), *_ = rounds.items()
+    heads = [*KINDS, "at rest", "1st half", "2nd half", "added"]
+    lines = [
+        "\nCPU-s by process; cores busy at rest; CPU-ms for each object, beside Blender and rest; share that "
+        "this adds where nothing else runs",
+        f"{'':22}" + "".join(f"{head:>11}" for head in heads),
+    ]
+    for name, measured in rounds.items():
+        taken = [each.ended.cpu[kind] - each.opened.cpu[kind] for kind in KINDS for each in measured]
+        by_kind = np.median(np.reshape(taken, (len(KINDS), len(measured))), axis=1)
+        rest = np.median([each.rest for each in measured])
+        first = np.median([each.own_s(each.opened, each.half) for each in measured]) / (OBJECTS // 2)
+        second = np.median([each.own_s(each.half, each.ended) for each in measured]) / (
+            OBJECTS - OBJECTS // 2
+        )
+        added = np.median([own.added_alone(bare) for own, bare in zip(measured, baseline, strict=True)])
+        lines.append(
+            f"{name:22}{''.join(f'{seconds:11.2f}' for seconds in by_kind)}{rest:11.3f}"
+            f"{1000 * first:11.0f}{1000 * second:11.0f}{added:+11.1%}"
         )
     return "\n".join(lines)
