@@ -237,6 +237,8 @@ def test_unknown_reasons_and_objects_are_refused_by_name(built, config):
 
 def test_nothing_happens_where_nothing_is_selected(built, config):
     before = {path: path.read_bytes() for path in built.rglob("*") if path.is_file()}
-    outcome = again(config, built, Selection(reasons=frozenset({"crash"})))
+    said: list[str] = []
+    outcome = retry(config, built, Selection(reasons=frozenset({"crash"})), LocalRunner(), said.append)
     assert len(outcome.failures) == 10
+    assert said == ["nothing of what is asked for has failed: there is nothing to try again"]
     assert {path: path.read_bytes() for path in built.rglob("*") if path.is_file()} == before
