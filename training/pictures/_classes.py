@@ -1,7 +1,7 @@
 """Names of classes for folders and tars that name them by numbers or wnids."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from mvcap.class_names import clean_name
@@ -22,14 +22,17 @@ def class_names(labels: list[str], names: Path | None) -> dict[str, str]:
     if names is None:
         known = default_names() if any(map(WNID.fullmatch, labels)) else {}
         return {label: known.get(label) or clean_name(label) or label for label in labels}
-    table = read_label_map(names)
+    table = read_label_map(names, labels)
     if missing := [label for label in labels if label not in table]:
         raise UsageError(f"{names} has no name for {len(missing)} classes, such as {missing[0]!r}")
     return {label: clean_name(table[label]) for label in labels}
 
 
-def read_label_map(path: Path) -> dict[str, str]:
+def read_label_map(path: Path, labels: Collection[str]) -> dict[str, str]:
     """Read a file of names, in any of the formats above.
+
+    Args:
+        labels: what a layout calls its classes, which tells whether it means torchvision's numbers or wnids.
 
     Raises:
         UsageError: it cannot be read.
@@ -46,10 +49,8 @@ def read_label_map(path: Path) -> dict[str, str]:
         return {str(number): str(name) for number, name in enumerate(content)}
     if not isinstance(content, Mapping):
         raise UsageError(f"{path} must hold a list or a mapping of class names")
-    found: dict[str, str] = {}
-    for label, name in content.items():
-        if isinstance(name, list):  # {"0": ["n01440764", "tench"]}
-            found |= {str(label): str(name[-1]), str(name[0]): str(name[-1])}
-        else:
-            found[str(label)] = str(name)
-    return found
+    plain = {str(label): str(name) for label, name in content.items() if not isinstance(name, list)}
+    pairs = {str(label): name for label, name in content.items() if isinstance(name, list)}
+    by_number = plain | {label: str(name[-1]) for label, name in pairs.items()}
+    by_wnid = plain | {str(name[0]): str(name[-1]) for name in pairs.values()}
+    return max(by_number, by_wnid, key=lambda found: len(found.keys() & {*labels}))

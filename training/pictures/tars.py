@@ -108,7 +108,7 @@ def _names(folder: Path, used: list[str], names: Path | None) -> dict[str, str]:
         set(used), key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label)
     )
     if names is not None:
-        table = read_label_map(names)
+        table = read_label_map(names, labels)
         return class_names([*table] if set(used) <= set(table) else labels, names)
     if beside:
         lines = beside[0].read_text("utf-8-sig").splitlines()

@@ -121,6 +121,22 @@ def test_tars_are_read_in_place_by_number(tmp_path):
     assert lime[1] > 200 > lime[2]
 
 
+@pytest.mark.parametrize("kind", ["number", "wnid"])
+def test_a_class_with_a_number_and_a_wnid_is_one_class(tmp_path, kind):
+    used = {"number": ("0", "1"), "wnid": ("n01440764", "n01443537")}[kind]
+    entries = {
+        f"{key}.{suffix}": content
+        for key, label in zip("ab", used, strict=True)
+        for suffix, content in (("jpg", jpeg("red")), ("cls", label.encode()))
+    }
+    tar(tmp_path / "set" / "0.tar", entries)
+    names = {"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"], "2": ["n01484850", "shark"]}
+    (tmp_path / "index.json").write_text(json.dumps(names))
+    pictures = TarPictures(tmp_path / "set", names=tmp_path / "index.json")
+    assert pictures.table.categories == ("tench", "goldfish", "shark")
+    assert labels(pictures) == ["tench", "goldfish"]
+
+
 def test_tars_without_names_and_compressed_ones_are_refused(tmp_path):
     tar(tmp_path / "a" / "0.tar", {"a.jpg": jpeg("red"), "a.cls": b"1"})
     with pytest.raises(UsageError, match=r"classnames\.txt"):
