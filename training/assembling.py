@@ -1,15 +1,17 @@
 """Put together what a recipe asks for: the model as it is trained, its batches, its device."""
 
 import math
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from mvcap.errors import UsageError
+from mvcap.errors import UnknownNameError, UsageError
 from training.batches import Pixels, TrainingBatches
 from training.config import TrainingConfig
 from training.data import TrainingData
 from training.distributed import World
-from training.dual_encoder import DualEncoder, Preprocessing
+from training.dual_encoder import DualEncoder, Encoded, Preprocessing
 from training.pictures.decoding import Augmentation
 from training.sampler import ObjectSampler, PictureSampler
 from training.student import Student
@@ -72,6 +74,20 @@ def make_batches(
             raise UsageError(f"{name}={size} cannot be shared evenly by {world.size} processes")
     views = Pixels(data.views, preprocessing, augmentation, config.seed)
     return TrainingBatches(views, sampler, clean, clean_sampler, world.rank, world.size)
+
+
+def compiled(student: Student, backend: str) -> Callable[[Tensor], Encoded]:
+    """Return `encode_pictures`, to be compiled when it is first called.
+
+    Raises:
+        UnknownNameError: torch.compile has no such backend.
+    """
+    from torch import _dynamo  # seconds
+
+    if backend not in _dynamo.list_backends(exclude_tags=()):
+        raise UnknownNameError("backend of torch.compile", backend, _dynamo.list_backends())
+    encode: Callable[[Tensor], Encoded] = torch.compile(student.encode_pictures, backend=backend)
+    return encode
 
 
 def choose_device(name: str, world: World) -> torch.device:

@@ -5,7 +5,7 @@ What is measured of each switch, and where the recipes differ, stands in `traini
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
 
 from mvcap.config import OPERATIONAL, UNNAMED, Section
 from training.anchors import AnchorWeights
@@ -16,6 +16,9 @@ from training.viformer import Attend, Blend
 
 Pulled = Literal["outliers", "uncaptioned", "all"]
 """Which views a term is about: those farthest from their anchor, those without a caption, or every one."""
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelConfig(Section):
@@ -82,6 +85,14 @@ class CleanConfig(Section):
     """For the last two; a dataset has its own captions."""
     batch: int = Field(256, ge=1)
     """Pictures in each batch, of all processes together."""
+
+    @field_validator("caption")
+    @classmethod
+    def _check_caption(cls, caption: str) -> str:
+        before, found, behind = caption.partition("{}")
+        if not found or {*"{}"} & {*before, *behind}:
+            raise ValueError("a sentence with {} for the class's name, once, and no other braces")
+        return caption
 
 
 class AnchorsConfig(Section):
@@ -167,7 +178,7 @@ class OptimiserConfig(Section):
 
     steps: int = Field(35_000, ge=1)
     learning_rate: float = Field(5e-5, gt=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     eps: float = Field(1e-6, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     decay_everything: bool = False

@@ -23,7 +23,7 @@ from mvcap.errors import TrainingDivergedError
 from mvcap.quantities import quantity
 from mvcap.signals import Noted, Stopped, noting
 from training import checkpoints, gradients
-from training.assembling import choose_device, choose_dtype, make_batches, make_student
+from training.assembling import choose_device, choose_dtype, compiled, make_batches, make_student
 from training.batches import Batch, Pixels
 from training.config import TrainingConfig
 from training.data import TrainingData
@@ -86,7 +86,7 @@ class Trainer:
             encoder.checkpoint_activations()
         self._encode: Callable[[Tensor], Encoded] = self.student.encode_pictures
         if config.run.compile:
-            self._encode = torch.compile(self.student.encode_pictures, backend=config.run.compile)
+            self._encode = compiled(self.student, config.run.compile)
         if self._device.type == "cuda" and config.run.tf32:
             torch.set_float32_matmul_precision("high")
         self._batches = make_batches(config, data, encoder.preprocessing, world)

@@ -78,6 +78,20 @@ def test_every_problem_is_told_at_once_with_the_nearest_name():
         read_config("ovt-papier")
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("clean.caption=a photo", "once, and no other braces"),
+        ("clean.caption='{} and {}'", "once, and no other braces"),
+        ("clean.caption='a {} of {x}'", "once, and no other braces"),
+        ("optimiser.betas=[0.9, 1]", r"optimiser.betas.1: .* less than 1"),
+    ],
+)
+def test_values_that_would_fail_later_are_refused(setting, told):
+    with pytest.raises(ConfigError, match=told):
+        read_config("ovt", [setting])
+
+
 def test_views_are_not_pulled_to_anchors_made_of_themselves():
     with pytest.raises(ConfigError, match=r"anchors\.of=captioned"):
         read_config("ovt", ["loss.anchor_contrast.weight=0.3"])

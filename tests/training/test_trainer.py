@@ -9,7 +9,7 @@ import pytest
 import torch
 from open_clip.transformer import PatchDropout
 
-from mvcap.errors import TrainingDivergedError, UsageError
+from mvcap.errors import TrainingDivergedError, UnknownNameError, UsageError
 from mvcap.signals import SIGNALS, Stopped, listen
 from training.assembling import make_batches
 from training.checkpoints import latest_checkpoint, trained_tensors
@@ -322,6 +322,11 @@ def test_compiled_it_trains_the_same(begin):
     expected = weights(plain)
     for name, value in weights(compiled).items():
         assert torch.allclose(value, expected[name], atol=1e-4), name
+
+
+def test_a_compiler_that_nobody_knows_is_refused(begin):
+    with pytest.raises(UnknownNameError, match="did you mean 'inductor'"):
+        begin(run__compile="inducter")
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(begin):
