@@ -50,7 +50,7 @@ def read_label_map(path: Path, labels: Collection[str]) -> dict[str, str]:
     if not isinstance(content, Mapping):
         raise UsageError(f"{path} must hold a list or a mapping of class names")
     plain = {str(label): str(name) for label, name in content.items() if not isinstance(name, list)}
-    pairs = {str(label): name for label, name in content.items() if isinstance(name, list)}
-    by_number = plain | {label: str(name[-1]) for label, name in pairs.items()}
-    by_wnid = plain | {str(name[0]): str(name[-1]) for name in pairs.values()}
+    both = {str(label): name for label, name in content.items() if isinstance(name, list)}
+    by_number = plain | {label: str(name[-1]) for label, name in both.items()}
+    by_wnid = plain | {str(name[0]): str(name[-1]) for name in both.values()}
     return max(by_number, by_wnid, key=lambda found: len(found.keys() & {*labels}))
