@@ -73,7 +73,7 @@ def push_dataset(root: Path, repository: Repository, *, private: bool, say: Call
     wanted = dict(_files(root, store, plan))
     last = {
         CARD: _card(store, plan, repository),
-        CROISSANT: _croissant(store, wanted, repository),
+        CROISSANT: _croissant(store, plan, wanted, repository),
         MANIFEST: _manifest(wanted),
     }
     repository.create(private=private)
@@ -124,12 +124,14 @@ def _card(store: Store, plan: Plan, repository: Repository) -> bytes:
     return f"---\n{metadata.to_yaml()}\n---\n\n{body}\n".encode()
 
 
-def _croissant(store: Store, wanted: Mapping[str, _File], repository: Repository) -> bytes:
-    """Describe the files for whatever reads Croissant."""
+def _croissant(store: Store, plan: Plan, wanted: Mapping[str, _File], repository: Repository) -> bytes:
+    """Describe the files for whatever reads Croissant, under the licences of the objects that have views."""
+    commits = (store.read_commit(CAPTION, shard.index) for shard in plan.shards)
+    there = {uid for commit in commits if commit for uid in commit.views}
     return croissant(
         repository.name.partition("/")[2],
         url=repository.url,
-        licenses={item.record.license or "unknown" for item in store.read_objects()},
+        licenses={item.record.license or "unknown" for item in store.read_objects() if item.uid in there},
         tables=[table for table in TABLES if table in wanted],
         cite_as=BIBTEX,
     )

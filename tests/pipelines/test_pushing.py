@@ -15,9 +15,12 @@ from huggingface_hub import DatasetCard, constants
 from mvcap import plugins, recipes
 from mvcap.errors import CorruptDatasetError, PushError, UsageError
 from mvcap.pushes import Repository
+from mvcap.storage import Store
 from pipelines import pushing
 from pipelines.build_all import Request, build
+from pipelines.planning import saved_settings
 from pipelines.pushing import push_dataset
+from pipelines.removing import remove_objects
 from pipelines.runners.local import LocalRunner
 
 TETRAHEDRON = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n"
@@ -32,6 +35,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "models" / "chair" / f"{name}.obj"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"# {name}\n{TETRAHEDRON}")
+    labels = "path,license\nchair/a.obj,CC0-1.0\nchair/b.obj,CC0-1.0\nchair/c.obj,CC-BY-4.0\n"
+    (folder / "models" / "labels.csv").write_text(labels)
     settings = {
         "sources": [{"source": "folder", "options": {"path": str(folder / "models")}}],
         "plan": {"objects_per_shard": 1, "splits": {"train": 1.0}},
@@ -86,6 +91,17 @@ def test_all_that_readers_need_is_there_and_card_and_manifest_came_last(dataset,
     assert (pushed.url, pushed.already_there) == (f"{writable.url}/datasets/me/chairs", 0)
     assert not (there / "_mvcap").exists()
     assert writable.private == {"me/chairs": True}
+
+
+def test_the_licence_of_a_removed_object_is_told_no_more(dataset, writable):
+    push(dataset)
+    there = writable.root / "datasets" / "me" / "chairs"
+    assert json.loads((there / "croissant.json").read_bytes())["license"] == ["CC-BY-4.0", "CC0-1.0"]
+    config = recipes.build_config(saved_settings(Store(dataset)), plugins.options_model)
+    remove_objects(config, dataset, ["chair/c.obj"], "withdrawn", lambda _: None)
+    push(dataset)
+    assert json.loads((there / "croissant.json").read_bytes())["license"] == ["CC0-1.0"]
+    assert "CC-BY-4.0" not in (there / "README.md").read_text()
 
 
 def test_what_was_pushed_loads_by_its_card_with_the_sizes_it_names(dataset, writable, tmp_path):
