@@ -53,6 +53,13 @@ def test_a_pair_is_the_same_view_in_both_whatever_else_they_hold(doubles, tmp_pa
     assert compare(tmp_path, sample=5).pairs == 5
 
 
+def test_views_of_more_and_of_fewer_are_paired_where_both_have_them(doubles, tmp_path):
+    doubles.write(tmp_path / "one", [doubles.Thing("a"), doubles.Thing("b")], views=3)
+    doubles.write(tmp_path / "two", [doubles.Thing("a"), doubles.Thing("b")], views=40)
+    for sample, pairs in ((100, 6), (4, 4)):
+        assert (compare(tmp_path, sample=sample).pairs, compare(tmp_path).same_views) == (pairs, True)
+
+
 def test_datasets_without_a_common_object_are_paired_by_category(doubles, tmp_path):
     doubles.write(tmp_path / "one", [doubles.Thing("a"), doubles.Thing("b", "cup")], views=4)
     doubles.write(tmp_path / "two", [doubles.Thing("c"), doubles.Thing("d", "lamp")], views=3)

@@ -1,7 +1,7 @@
 """Which views of a dataset the page shows: a sample drawn by names, the same every time. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -31,6 +31,8 @@ class Choice:
     turned: Mapping[str, int]
     """By uid, in a turntable."""
     seed: int
+    among: Set[tuple[str, int]] | None = None
+    """Views, by uid and index, of which one is drawn; None for all."""
 
     def mixed(self, keys: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
         """Order views so that those of one object do not stand together."""
@@ -41,6 +43,8 @@ class Choice:
 
         The first few of many are the few.
         """
+        if self.among is not None:
+            rows = [row for row in rows if (row["uid"], row["view_index"]) in self.among]
         if count >= len(rows):
             return list(rows)
         drawn = sorted(rows, key=lambda row: stable_hash(f"{self.seed}:{row['uid']}:{row['view_index']}"))

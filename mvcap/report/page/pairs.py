@@ -1,10 +1,10 @@
 """Which views of two datasets are shown side by side."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from mvcap.dataset import Dataset
-from mvcap.report.page.choosing import Choice, choose
+from mvcap.report.page.choosing import choose
 from mvcap.report.page.contents import Contents, Key, collect
 
 
@@ -22,7 +22,7 @@ class Pairs:
 
 
 def collect_pairs(first: Dataset, second: Dataset, *, views: int, seed: int) -> Pairs:
-    """Choose views that both datasets have; where they share no object, views of the same categories.
+    """Choose views that both datasets have; where they share none, views of the same categories.
 
     Args:
         views: how many pairs there are at most.
@@ -33,22 +33,22 @@ def collect_pairs(first: Dataset, second: Dataset, *, views: int, seed: int) -> 
     """
     uids = {item.uid for item in second.objects}
     shared = [item for item in first.objects if item.uid in uids]
-    if shared:
-        choice = _without_turntables(choose(shared, views=views, seed=seed))
+    choice = choose(shared, views=views, seed=seed)
+    if common := _views_of(first, choice.listed) & _views_of(second, choice.listed):
+        choice = replace(choice, turned={}, among=common)
         contents = collect(first, choice), collect(second, choice)
         there = set(contents[1].listed)
         keys = [(key, key) for key in contents[0].listed if key in there]
     else:
-        choices = [
-            _without_turntables(choose(one.objects, views=views, seed=seed)) for one in (first, second)
-        ]
+        choices = [replace(choose(one.objects, views=views, seed=seed), turned={}) for one in (first, second)]
         contents = collect(first, choices[0]), collect(second, choices[1])
         keys = _by_category(*contents)
-    return Pairs(*contents, keys, bool(shared), len(shared))
+    return Pairs(*contents, keys, bool(common), len(shared))
 
 
-def _without_turntables(choice: Choice) -> Choice:
-    return Choice(choice.listed, choice.pictured, {}, choice.seed)
+def _views_of(dataset: Dataset, uids: Collection[str]) -> set[Key]:
+    chosen = dataset.only(uids).by_object(("uid", "view_index"))
+    return {(row["uid"], row["view_index"]) for _, rows in chosen for row in rows}
 
 
 def _by_category(first: Contents, second: Contents) -> list[tuple[Key, Key]]:
