@@ -1,6 +1,7 @@
 """The dataset card: what a dataset holds, where it comes from, and how to load it."""
 
 import html
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,8 @@ from mvcap.tables import filled_rows
 
 IMPORTER = "pictures"
 """Names, in commit records, what takes pictures as they are; beside a renderer, the key of its version."""
+MARKS = re.compile(r"[\\`|\[\]]")
+"""What would begin a link, a picture, code or the next cell, and what would take its escape away."""
 CAMERAS = ".cameras"
 """Ends the name of a setting that says what is known of a source's cameras."""
 
@@ -215,7 +218,7 @@ def _body(title: str, facts: _Facts, measured: Iterable[str], *, pictured: bool)
         *_warnings(facts),
         *(["![Views with their captions](report/samples.png)"] if pictured else []),
         "## Use\n\n```python\nfrom datasets import load_dataset\n\n"
-        'views = load_dataset("PATH_OR_NAME", split="train")\n'
+        f'views = load_dataset("PATH_OR_NAME", split="{_first_split(facts)}")\n'
         'print(views[0]["caption"], views[0]["image"])\n```\n\n'
         "`objects.parquet` has a row for each object (category, creator, licence, status), "
         "`failures.parquet` one for each object or view that failed.",
@@ -237,6 +240,11 @@ def _body(title: str, facts: _Facts, measured: Iterable[str], *, pictured: bool)
         CITATION,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _first_split(facts: _Facts) -> str:
+    """Name a split that has rows: few objects may all be of another one than that for training."""
+    return TRAINING if TRAINING in facts.splits else next(iter(facts.splits), TRAINING)
 
 
 def _again(facts: _Facts) -> Iterable[str]:
@@ -375,5 +383,5 @@ def _table(header: list[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _text(value: object) -> str:
-    """Make any text safe inside a Markdown table: names come from strangers."""
-    return html.escape(" ".join(str(value).split()), quote=False).replace("|", "\\|").replace("`", "\\`")
+    """Make any text safe inside a Markdown table: names come from strangers, and must not load pictures."""
+    return MARKS.sub(r"\\\g<0>", html.escape(" ".join(str(value).split()), quote=False))

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,10 @@ from mvcap.report.card import write_card
 from mvcap.report.card_metadata import card_metadata, with_split_sizes, yaml_features
 from mvcap.storage import Store
 
-EVIL = "</td> | `x` [link](javascript:alert(1)) <script>alert(1)</script>\n---\nlicense: mit"
+EVIL = (
+    "</td> | \\| `x` ![](https://example.org/seen.png) [link](javascript:alert(1)) <script>alert(1)</script>"
+    "\n---\nlicense: mit"
+)
 
 
 @pytest.fixture
@@ -95,9 +99,20 @@ def test_the_command_that_makes_a_picture_again_is_one(store, monkeypatch):
 def test_names_stay_text(store):
     text = (store.root / "README.md").read_text()
     assert "<script>" not in text
+    assert not re.search(r"(?<!\\)(?:\\\\)*\[(?:link)?\]\(", text), "a name links to somewhere"
+    (credit,) = [line for line in text.splitlines() if line.startswith("| CC-BY-3.0")]
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", credit)) == 5, "a name begins another cell"
     head, _, body = text.partition("\n---\n")
     assert "mit" not in yaml.safe_load(head.removeprefix("---\n"))["license"]
     assert "\n---\n" not in body
+
+
+def test_the_example_loads_a_split_that_has_rows(store):
+    assert 'split="train"' in (store.root / "README.md").read_text()
+    shard = replace(store.require_plan().shards[0], split="test")
+    plan = replace(store.require_plan(), shards=(shard,))
+    write_card(store, plan, Config(name="test"))
+    assert 'split="test"' in (store.root / "README.md").read_text()
 
 
 def committed_card(store: Store, config: Config, *, captions: str) -> str:
