@@ -1,5 +1,6 @@
 """What a run tells: JSON lines, TensorBoard, wandb where it is installed, and its progress on stderr."""
 
+import hashlib
 import json
 import sys
 import time
@@ -68,15 +69,21 @@ class TensorBoard:
 
 
 class Wandb:
-    """Weights & Biases; a run is found again by its folder."""
+    """Weights & Biases; a run is found again by its folder, whose name alone others may have as well."""
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         try:
             import wandb
         except ModuleNotFoundError as error:
             raise missing_extra("run.wandb=true", error) from error
+        place = run.resolve()
         self._run = wandb.init(
-            project="mvcap", id=run.name, dir=str(run), resume="allow", config=dict(settings)
+            project="mvcap",
+            id=hashlib.sha256(str(place).encode()).hexdigest()[:16],
+            name=place.name,
+            dir=str(run),
+            resume="allow",
+            config=dict(settings),
         )
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:

@@ -12,17 +12,18 @@ RUN/
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from mvcap import files, plugins
 from mvcap.config import difference, producing_settings
-from mvcap.errors import OutputError, UsageError
+from mvcap.errors import InfrastructureError, OutputError, UsageError
 from mvcap.locks import dataset_lock
 from training.checkpoints import Checkpoint, latest_checkpoint
 from training.config import ModelConfig, TrainingConfig
@@ -85,11 +86,28 @@ def run_training(
         trainer = Trainer(config, encoder, data, run, world, facts=facts, say=tell)
         if checkpoint is not None:
             tell(f"going on from step {checkpoint.step}")
-        with dead_loaders_explained():
+        with dead_loaders_explained(), full_memory_explained(config):
             done = trainer.train(checkpoint)
         if not world.leads:
             return {}
         return {"steps": done.steps, "checkpoint": str(done.checkpoint), **done.figures}
+
+
+@contextmanager
+def full_memory_explained(config: TrainingConfig) -> Iterator[None]:
+    """Turn torch's error about a GPU's memory into one that says which settings need less.
+
+    Raises:
+        InfrastructureError: the GPU has no room.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise InfrastructureError(
+            f"{str(error).splitlines()[0]}\nA batch is encoded in parts by run.micro_batch (now "
+            f"{config.run.micro_batch}), which changes nothing else; run.checkpoint_activations=true and "
+            "run.precision=bfloat16 need less as well. The same command with them goes on"
+        ) from error
 
 
 def _with_small_copies(

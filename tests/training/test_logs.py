@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from mvcap.errors import DiskFullError
-from training.logs import JsonLines, last_figures
+from training.logs import JsonLines, Wandb, last_figures
 
 
 def steps(run):
@@ -37,3 +39,14 @@ def test_a_full_disk_is_told_as_one(tiny_disk):
         log.write(1, {"loss": 1.0})
     with pytest.raises(DiskFullError, match=r"log\.jsonl"):
         log.close()
+
+
+def test_runs_in_folders_of_the_same_name_are_two_of_wandb(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **options: begun.append(options)))
+    for place in ("a/run", "b/run", "a/../a/run"):
+        Wandb(tmp_path / place, {})
+    first, second, again = (options["id"] for options in begun)
+    assert first != second
+    assert {options["name"] for options in begun} == {"run"}
+    assert first == again

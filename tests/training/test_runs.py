@@ -5,10 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mvcap.commits import CAPTION
-from mvcap.errors import DatasetLockedError, EmptyInputError, OutputError, UsageError
+from mvcap.errors import DatasetLockedError, EmptyInputError, InfrastructureError, OutputError, UsageError
 from mvcap.locks import dataset_lock
 from mvcap.storage import Store
 from training.data import open_data
@@ -138,6 +139,15 @@ def test_a_run_has_a_folder_of_its_own(config, small_dataset):
     with pytest.raises(UsageError, match="the same folder"):
         run_training(config(), small_dataset, small_dataset / ".." / small_dataset.name, say=quiet)
     assert sorted(small_dataset.iterdir()) == before
+
+
+def test_a_full_gpu_is_told_with_the_settings_that_need_less(config, small_dataset, tmp_path, monkeypatch):
+    def full(self, pixels):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
+
+    monkeypatch.setattr("training.trainer.Trainer._autocast", full)
+    with pytest.raises(InfrastructureError, match=r"2\.00 GiB\.\nA batch .*run\.micro_batch \(now 7\)"):
+        run_training(config("run.micro_batch=7"), small_dataset, tmp_path / "run", say=quiet)
 
 
 def test_two_drivers_do_not_share_a_folder(config, small_dataset, tmp_path):
