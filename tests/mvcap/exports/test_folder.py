@@ -3,15 +3,19 @@
 import io
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from mvcap.commits import CAPTION
 from mvcap.exports._names import folder_name
+from mvcap.storage import Store
 from pipelines.build_all import Request, build
 from pipelines.exporting import export_dataset
+from pipelines.rewriting import rewrite_shard
 from pipelines.runners.local import LocalRunner
 
 
@@ -44,6 +48,25 @@ def test_datasets_reads_pictures_and_columns_in_their_splits(exported, tmp_path)
         assert found["image"].convert("RGB").tobytes() == stored.convert("RGB").tobytes()
         for name in ("caption", "category", "license", "split", "camera_to_world"):
             assert found[name] == row[name]
+
+
+def test_datasets_reads_splits_of_which_one_has_nothing_in_a_column(exported, tmp_path):
+    """As when an object looks like another, and none of the other split does."""
+    store = Store(tmp_path / "dataset")
+    shard = next(shard for shard in store.require_plan().shards if shard.split == "train")
+
+    def labelled(rows: pa.Table) -> pa.Table:
+        column = rows.schema.field("duplicate_of")
+        place = rows.schema.get_field_index(column.name)
+        return rows.set_column(place, column, pa.array(["folder-x"] * rows.num_rows, column.type))
+
+    rewrite_shard(store, shard, store.find_commit(CAPTION, shard), labelled)
+    export_dataset(store.root, "folder", tmp_path / "labelled")
+    loaded = load_dataset(
+        "imagefolder", data_dir=str(tmp_path / "labelled"), cache_dir=str(tmp_path / "cache")
+    )
+    assert "folder-x" in set(loaded["train"]["duplicate_of"])
+    assert set(loaded["test"]["duplicate_of"]) == {None}
 
 
 def test_torchvision_reads_the_categories_as_classes(exported):
