@@ -1,6 +1,8 @@
 """Read pictures out of strangers' archives: nothing is unpacked, and no name in one is used as a path."""
 
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -75,6 +77,8 @@ class Archive:
             NotImplementedError,
             EOFError,
             ValueError,
+            zlib.error,
+            lzma.LZMAError,
         ) as error:
             message = f"{name!r} in {self.path.name!r} cannot be read: {error}"
             raise UnusableInputError(BAD_ASSET, message) from error

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,7 @@ def read_categories(path: Path, *keys: str) -> dict[str, str]:
         for thing, category in _pairs(path, keys):
             if thing and category and categories.setdefault(thing, category) != category:
                 raise AssetFolderError(f"{path} says of {thing!r} {categories[thing]!r} and {category!r}")
-    except (OSError, ValueError, csv.Error, EOFError) as error:  # json, gzip and pyarrow raise these
+    except (OSError, ValueError, csv.Error, EOFError, zlib.error) as error:  # of json, gzip, pyarrow too
         raise AssetFolderError(f"cannot read {path}: {error}") from error
     return categories
 

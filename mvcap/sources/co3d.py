@@ -9,6 +9,7 @@ Up, centre and scale are as little known as in MVImgNet and estimated in the sam
 """
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -220,7 +221,7 @@ def _items(path: Path) -> Iterator[Mapping[str, Any]]:
                 if not isinstance(item, dict):
                     raise ValueError(f"an item is {item!r} instead of an object")
                 yield item
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise AssetFolderError(f"cannot read {path}: {error}") from error
 
 

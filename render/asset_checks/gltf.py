@@ -22,8 +22,11 @@ COMPONENTS: Final = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "M
 """glTF 2.0 specification, section 3.6.2.2."""
 INDICES_PER_VERTEX: Final = 12
 """A closed mesh has about 6; an accessor that claims more than this many times the cap is forged."""
-MALFORMED: Final = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, struct.error)
-"""What pygltflib raises on JSON that is not a glTF, depending on where it notices."""
+MALFORMED: Final = (
+    *(ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, ArithmeticError),
+    struct.error,
+)
+"""What pygltflib and numbers that no glTF has, such as a stride of 2, raise, depending on where it shows."""
 
 
 def check_glb(path: Path, caps: Caps) -> None:

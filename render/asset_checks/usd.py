@@ -11,8 +11,8 @@ from render.asset_checks.problem import AssetProblem, Caps
 TEXT: Final = b"#usda 1.0"
 CRATE: Final = b"PXR-USDC"
 MAX_ENTRIES: Final = 10_000
-DAMAGED: Final = (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OverflowError)
-"""What `zipfile` raises, depending on where it notices."""
+DAMAGED: Final = (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OverflowError)
+"""What `zipfile` raises, depending on where it notices; a RuntimeError where an entry is encrypted."""
 
 
 def check_usd(path: Path, caps: Caps) -> None:

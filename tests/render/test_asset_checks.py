@@ -203,6 +203,25 @@ def test_blank_lines_cost_no_more_than_others(tmp_path):
     assert "no vertex line" in (problem_of(tmp_path / "none.obj") or ("", ""))[1]
 
 
+def test_a_stride_that_no_vertex_has_is_a_bad_asset(tmp_path):
+    content = triangle()
+    content["bufferViews"][0]["byteStride"] = 2
+    content["buffers"][0]["uri"] = "data:;base64," + base64.b64encode(bytes(36)).decode()
+    (tmp_path / "a.gltf").write_text(json.dumps(content))
+    assert (problem_of(tmp_path / "a.gltf") or ("",))[0] == BAD_ASSET
+
+
+def test_an_encrypted_package_is_a_bad_asset(tmp_path):
+    path = usdz_of(tmp_path, a_usda=b"#usda 1.0")
+    data = bytearray(path.read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    reason, message = problem_of(path) or ("", "")
+    assert reason == BAD_ASSET
+    assert "encrypted" in message
+
+
 def png_header(width: int, height: int) -> bytes:
     """The first chunk of a PNG of that many pixels, and nothing of them."""
     data = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

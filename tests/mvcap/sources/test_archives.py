@@ -67,16 +67,18 @@ def test_an_entry_that_unpacks_to_more_than_it_says_is_refused(tmp_path):
         Archive(path).read("bomb.png")
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "missing"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "undecodable", "missing"])
 def test_a_damaged_archive_is_a_reason_and_no_crash(tmp_path, damage):
     path = zipped(tmp_path / "a.zip", {"1.png": bytes(range(256)) * 8})
     data = path.read_bytes()
     flipped = bytearray(data)
     flipped[60] ^= 0xFF
+    undecodable = data[:35] + b"\xff" + data[36:]  # no such kind of block
     if damage == "missing":
         path.unlink()
     else:
-        path.write_bytes({"empty": b"", "cut": data[:-30], "flipped": bytes(flipped)}[damage])
+        damaged = {"empty": b"", "cut": data[:-30], "flipped": bytes(flipped), "undecodable": undecodable}
+        path.write_bytes(damaged[damage])
     with pytest.raises(UnusableInputError) as refused:
         Archive(path).read("1.png")
     assert refused.value.reason == BAD_ASSET

@@ -144,10 +144,12 @@ def test_a_damaged_annotation_refuses_its_sequence(root, changes):
     assert refused.value.reason == NO_POSES
 
 
-def test_damaged_files_of_annotations_are_named(root):
+@pytest.mark.parametrize("damage", ["cut", "undecodable"])
+def test_damaged_files_of_annotations_are_named(root, damage):
     folder = root()
     path = folder / "apple" / "frame_annotations.jgz"
-    path.write_bytes(path.read_bytes()[:-20])
+    header = path.read_bytes()[:10]
+    path.write_bytes(path.read_bytes()[:-20] if damage == "cut" else header + b"\xff" * 99)
     with pytest.raises(UnusableInputError, match="frame_annotations"):
         find(folder)
     (folder / "apple" / "sequence_annotations.jgz").write_bytes(gzip.compress(b"{}"))
