@@ -7,6 +7,7 @@ from functools import partial
 from io import BytesIO
 from itertools import islice
 from struct import error as StructError
+from typing import Final
 
 from PIL import Image, ImageOps
 
@@ -17,6 +18,9 @@ from captions.vocabulary import Vocabulary
 from captions.writing import STAGE, Task, write_captions
 from mvcap.errors import BAD_ASSET, ERROR, TOO_BIG, Reason
 from mvcap.records import CaptionedView, Rejected, View
+
+UNDECODABLE: Final = (OSError, SyntaxError, ValueError, EOFError, StructError, TypeError, RuntimeError)
+"""What Pillow raises for damaged pictures: TypeError of a TIFF without a width, RuntimeError of AVIF."""
 
 
 class UnreadableImageError(Exception):
@@ -94,7 +98,7 @@ def open_picture(data: bytes) -> Iterator[Image.Image]:
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(TOO_BIG, str(error)) from error
-    except (OSError, SyntaxError, ValueError, EOFError, StructError) as error:
+    except UNDECODABLE as error:
         raise UnreadableImageError(BAD_ASSET, f"the picture cannot be decoded: {error}") from error
 
 

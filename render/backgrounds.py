@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from struct import error as StructError
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,10 @@ from mvcap.files import sha256_of
 from mvcap.plan import stable_hash
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-UNREADABLE: Final = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+UNREADABLE: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, StructError, TypeError, RuntimeError),
+    Image.DecompressionBombError,
+)
 """What Pillow raises for a file that is no picture, a damaged one, or one of too many pixels."""
 
 

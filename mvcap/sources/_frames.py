@@ -4,10 +4,15 @@ import re
 from io import BytesIO
 from math import inf
 from pathlib import Path
+from struct import error as StructError
+from typing import Final
 
 from mvcap.pictures import FileContent, UnusableInputError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+UNDECODABLE: Final = (OSError, SyntaxError, ValueError, EOFError, StructError, TypeError, RuntimeError)
+"""What Pillow raises for damaged pictures: TypeError of a TIFF without a width, RuntimeError of AVIF."""
 
 
 def picture_files(folder: Path) -> dict[str, Path]:
@@ -43,6 +48,6 @@ def decodes(path: Path) -> bool:
                 return False
             image.draft("RGB", (image.width // 8, image.height // 8))
             image.load()
-    except (UnusableInputError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError):
+    except (UnusableInputError, Image.DecompressionBombError, *UNDECODABLE):
         return False
     return True

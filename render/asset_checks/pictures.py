@@ -19,7 +19,10 @@ SIGNATURES: Final = re.compile(re.escape(PNG) + rb"|\xff\xd8\xff")
 """Of PNG and JPEG, the kinds that other formats carry inside them."""
 HEADER_BYTES: Final = 1 << 20
 """Within which a picture says how large it is: metadata may stand before that."""
-NO_PICTURE: Final = (OSError, ValueError, SyntaxError, EOFError, KeyError, struct.error)
+NO_PICTURE: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, RuntimeError),
+    struct.error,
+)
 """What is raised for a file that is none: Blender will find it missing, and says so."""
 
 

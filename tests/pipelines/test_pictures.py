@@ -1,10 +1,11 @@
 """Pictures of every kind become what a dataset may store, or a reason."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from captions.stage import UnreadableImageError, decode_image
 from mvcap.errors import BAD_ASSET, TOO_BIG
@@ -103,6 +104,26 @@ def test_cut_off_and_empty_files_are_refused(kind):
         with pytest.raises(UnreadableImageError, match="cannot be decoded") as caught:
             storable_picture(part)
         assert caught.value.reason == BAD_ASSET
+
+
+def test_a_tiff_whose_second_page_has_no_size_is_refused():
+    first = Image.new("RGB", (2, 2))
+    data = bytearray(encode(first, "TIFF", save_all=True, append_images=[first]))
+    (begin,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, begin)
+    (second,) = struct.unpack_from("<I", data, begin + 2 + 12 * entries)
+    width = data.index(struct.pack("<H", 256), second)
+    struct.pack_into("<H", data, width, 255)
+    with pytest.raises(UnreadableImageError, match="cannot be decoded") as caught:
+        storable_picture(bytes(data))
+    assert caught.value.reason == BAD_ASSET
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_a_damaged_avif_is_refused():
+    data = encode(Image.new("RGB", (16, 16), "red"), "AVIF")
+    with pytest.raises(UnreadableImageError, match="cannot be decoded"):
+        storable_picture(data.replace(b"pitm", b"none"))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
