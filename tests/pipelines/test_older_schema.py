@@ -19,6 +19,7 @@ from mvcap.errors import ConfigChangedError
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
+from pipelines.merging import merge_datasets
 from pipelines.removing import remove_objects
 from pipelines.runners.local import LocalRunner
 from pipelines.status import dataset_status
@@ -104,6 +105,18 @@ def test_captioning_is_refused_with_what_to_do_which_then_works(old):
     assert run(config, out, render=False, recaption=True).views == 9
     assert {pq.read_schema(path).metadata[b"mvcap_schema"] for path in (out / "data").iterdir()} == {b"4"}
     assert verify_dataset(out, deep=True) == []
+
+
+def test_records_of_joined_shards_say_of_which_schema_their_files_still_are(old, tmp_path):
+    _, out = old
+    copy = Path(shutil.copytree(out, tmp_path / "copy"))
+    merge_datasets([out, copy], tmp_path / "joined", lambda _: None)
+    store = Store(tmp_path / "joined")
+    commits = [store.find_commit(CAPTION, shard) for shard in store.require_plan().shards]
+    kinds = [pq.read_schema(store.root / commit.file) for commit in commits]
+    assert {kind.metadata[b"mvcap_schema"] for kind in kinds} == {b"3"}
+    assert {commit.schema_version for commit in commits} == {3}
+    assert verify_dataset(store.root, deep=True) == []
 
 
 def test_an_object_can_be_taken_out(old):
