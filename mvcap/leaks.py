@@ -20,11 +20,6 @@ class Leaks:
     twins: Mapping[str, str] = field(default_factory=dict)
     """The sha256 of each object's asset that another object has as well, by uid."""
 
-    @property
-    def twin_groups(self) -> int:
-        """How many different assets several objects have."""
-        return len(set(self.twins.values()))
-
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"twins": dict(self.twins)}
 

@@ -107,10 +107,19 @@ def leak_figures(store: Store, duplicates: Duplicates) -> LeakFigures:
         evaluation=len(leaks.evaluation),
         left_out=len(leaks.left_out),
         unknown=len(leaks.unknown),
-        twin_groups=leaks.twin_groups,
+        twin_groups=sum(len(splits) == 1 for splits in _splits_of_twins(leaks.twins, duplicates).values()),
         lookalikes=len(duplicates.of) if duplicates.looked else None,
         leaking=len(duplicates.leaking),
     )
+
+
+def _splits_of_twins(twins: Mapping[str, str], duplicates: Duplicates) -> dict[str, set[str]]:
+    """Return the splits in which each shared asset has rows: several only where datasets were joined."""
+    splits: dict[str, set[str]] = {}
+    for uid, asset in twins.items():
+        if uid in duplicates.splits:
+            splits.setdefault(asset, set()).add(duplicates.splits[uid])
+    return splits
 
 
 def label_duplicates(store: Store, plan: Plan, duplicates: Duplicates) -> int:

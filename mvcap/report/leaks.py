@@ -15,7 +15,7 @@ class LeakFigures:
     unknown: int
     """Entries of the list that name no object."""
     twin_groups: int
-    """Assets that several objects have, byte for byte."""
+    """Assets that several objects of one split have, byte for byte, and none of another."""
     lookalikes: int | None
     """Objects that look like an earlier one; None where nothing could be looked at."""
     leaking: int

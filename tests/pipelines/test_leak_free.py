@@ -11,11 +11,13 @@ import pytest
 from mvcap.config import PlanConfig
 from mvcap.errors import CorruptDatasetError, UsageError
 from mvcap.files import sha256_of
+from mvcap.leaks import Leaks
 from mvcap.records import ObjectRecord, SelectedObject
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines import identical_assets
 from pipelines.build_all import Request, build
+from pipelines.duplicates import Duplicates, leak_figures
 from pipelines.evaluation_list import find_named, read_entries
 from pipelines.identical_assets import find_twins
 from pipelines.planning import list_objects
@@ -206,7 +208,17 @@ def test_the_record_of_twins_is_plain_json_and_survives_its_file(models, fake_co
     run(fake_config(folder), out)
     twins = json.loads((out / "_mvcap/leaks.json").read_text())["twins"]
     assert {uid.split("-")[2] for uid in twins} == {"a", "c"}
-    assert Store(out).read_leaks().twin_groups == 1
+    assert len(set(twins.values())) == 1
+
+
+def test_the_card_counts_as_in_one_split_only_twins_that_are(tmp_path):
+    """A joined dataset may have one in each, from datasets that did not know of each other."""
+    store = Store(tmp_path)
+    twins = {"a": "1", "b": "1", "c": "2", "d": "2", "e": "3", "lost": "3"}
+    store.leaks_path.parent.mkdir()
+    store.leaks_path.write_text(json.dumps(Leaks(twins=twins).to_json()))
+    splits = dict.fromkeys("abcde", "train") | {"d": "test"}
+    assert leak_figures(store, Duplicates({"c": "d"}, splits, looked=True)).twin_groups == 2
 
 
 def test_a_file_that_two_sources_list_lands_in_one_split(models, fake_config, tmp_path):
