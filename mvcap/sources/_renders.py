@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,11 @@ from mvcap.poses import from_world_to_camera, is_rigid
 from mvcap.sources._frames import PICTURE_SUFFIXES, by_number
 
 LARGEST_POSE_BYTES: Final = 65536
+NO_ARRAY: Final = (
+    *(ValueError, OSError, EOFError, SyntaxError, OverflowError, MemoryError, TokenError),
+    BadZipFile,
+)
+"""What numpy raises for a damaged array: a header of no sense, a shape of terabytes, a zip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ def read_pose(data: bytes, name: str) -> NDArray[np.float64]:
         raise UnusableInputError(BAD_ASSET, f"{name!r} has {len(data)} bytes: it is no (3, 4) matrix")
     try:
         matrix = np.load(BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except NO_ARRAY as error:
         raise UnusableInputError(BAD_ASSET, f"{name!r} is no array that can be read: {error}") from error
     if not isinstance(matrix, np.ndarray) or matrix.shape not in {(3, 4), (4, 4)} or matrix.dtype.kind != "f":
         raise UnusableInputError(BAD_ASSET, f"{name!r} is no (3, 4) matrix of floats")

@@ -148,6 +148,20 @@ def test_a_pose_that_is_none_rejects_its_picture_only(root, data):
     assert whole.content.read() == png()
 
 
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [(b"}", b" "), (b"(3, 4), }      ", b"(99999999999,)}"), (b"\x93NUMPY", b"PK\x03\x04xx")],
+    ids=["header", "shape", "magic"],
+)
+def test_a_damaged_pose_is_a_reason_and_no_crash(root, whole, damaged):
+    pose = npy(np.eye(4)[:3])
+    assert whole in pose
+    folder(root, "a", {"000.png": png(), "000.npy": pose.replace(whole, damaged)})
+    (picture,) = find(root)
+    with pytest.raises(UnusableInputError, match="no array that can be read"):
+        picture.content.read()
+
+
 def test_a_pickled_pose_is_never_executed(root):
     marker = root.parent / "executed"
     data = npy(np.array([Marker(marker)], dtype=object), allow_pickle=True)
