@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mvcap import files
 from mvcap.plugins import missing_extra
+from training.config import RunConfig
 from training.run_files import LOG
 
 LINE_EVERY_S: Final = 30.0
@@ -91,6 +92,26 @@ class Wandb:
 
     def close(self) -> None:
         self._run.finish()
+
+
+@contextmanager
+def open_sinks(run: Path, done: int, settings: RunConfig, recipe: Mapping[str, Any]) -> Iterator[list[Sink]]:
+    """Open the sinks that a recipe asks for; closed at the end.
+
+    Args:
+        done: steps that stand in the latest checkpoint; later ones are written again.
+        recipe: plain values to tell wandb.
+    """
+    with ExitStack() as stack:
+        sinks: list[Sink] = [JsonLines(run, done)]
+        stack.callback(sinks[-1].close)
+        if settings.tensorboard:
+            sinks.append(TensorBoard(run, done))
+            stack.callback(sinks[-1].close)
+        if settings.wandb:
+            sinks.append(Wandb(run, recipe))
+            stack.callback(sinks[-1].close)
+        yield sinks
 
 
 def last_figures(run: Path) -> dict[str, float]:

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mvcap import files
-from mvcap.errors import TrainingDivergedError
 from mvcap.quantities import quantity
 from mvcap.signals import Noted, Stopped, noting
 from training import checkpoints, gradients
@@ -28,9 +26,10 @@ from training.batches import Batch, Pixels
 from training.config import TrainingConfig
 from training.data import TrainingData
 from training.distributed import World
+from training.divergence import divergence
 from training.dual_encoder import DualEncoder, Encoded
 from training.loading import ahead
-from training.logs import Advance, JsonLines, Sink, TensorBoard, Wandb, last_figures, showing
+from training.logs import Advance, last_figures, open_sinks, showing
 from training.maximising import AnchorKeeper
 from training.objective import Objective, Parts, Rows
 from training.optimiser import learning_rate, make_optimiser, set_learning_rate
@@ -139,7 +138,11 @@ class Trainer:
             loading = ahead(
                 self._batches, range(done, total), loaders=config.loaders, pin=self._device.type == "cuda"
             )
-            sinks = stack.enter_context(self._sinks(done))
+            sinks = (
+                stack.enter_context(open_sinks(self._run, done, config, self._config.model_dump(mode="json")))
+                if self._world.leads
+                else []
+            )
             advance = stack.enter_context(self._progress(total, done))
             for step in range(done, total):
                 try:
@@ -213,7 +216,7 @@ class Trainer:
         clip = self._config.optimiser.clip
         norm = float(torch.nn.utils.clip_grad_norm_(trained, clip if clip is not None else math.inf))
         if not (math.isfinite(norm) and math.isfinite(float(value))):
-            self._report_divergence(step, batch, kept["parts"], norm)
+            raise divergence(self._run, self._world.rank, step, self._keys(batch), kept["parts"], norm)
         self._optimiser.step()
         self.student.limit_temperature()
         if self._keeper and len(batch.views):
@@ -290,21 +293,12 @@ class Trainer:
             "epoch": (step + 1) / self._batches.sampler.batches_per_epoch,
         }
 
-    def _report_divergence(self, step: int, batch: Batch, parts: Parts, norm: float) -> None:
-        """Write down which pictures were in a batch that went wrong, and stop."""
+    def _keys(self, batch: Batch) -> list[str]:
+        """Name the pictures of a batch."""
         keys = [self._data.views.key(row) for row in batch.views.tolist()]
         if self._data.clean is not None:
             keys += [self._data.clean.key(row) for row in batch.clean.tolist()]
-        path = self._run / f"diverged-step-{step + 1:08d}-rank-{self._world.rank}.json"
-        terms = {name: str(float(value)) for name, value in parts.values.items()}
-        files.write_json(
-            path, {"step": step + 1, "gradient_norm": str(norm), "terms": terms, "pictures": keys}
-        )
-        raise TrainingDivergedError(
-            f"step {step + 1}: the loss or its gradient is not finite ({terms}, gradient norm {norm}). Its "
-            f"batch begins with {', '.join(keys[:3])}; {path} lists all of it. The latest checkpoint is "
-            "untouched: look at these pictures, or lower optimiser.learning_rate, and run again"
-        )
+        return keys
 
     def _save(self, step: int) -> None:
         if self._world.leads:
@@ -318,21 +312,6 @@ class Trainer:
             )
             checkpoints.forget_old(self._run, self._config.run.checkpoints, step=step)
         self._world.wait()
-
-    @contextmanager
-    def _sinks(self, done: int) -> Iterator[list[Sink]]:
-        sinks: list[Sink] = []
-        if self._world.leads:
-            sinks.append(JsonLines(self._run, done))
-            if self._config.run.tensorboard:
-                sinks.append(TensorBoard(self._run, done))
-            if self._config.run.wandb:
-                sinks.append(Wandb(self._run, self._config.model_dump(mode="json")))
-        try:
-            yield sinks
-        finally:
-            for sink in sinks:
-                sink.close()
 
     @contextmanager
     def _progress(self, total: int, done: int) -> Iterator[Advance]:
