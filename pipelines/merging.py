@@ -230,9 +230,7 @@ def _join_stage(store: Store, shard: Shard, origin: Origin, commit: Commit) -> N
         facts |= without_objects(commit, left_out)
     facts |= {"generation": commit.generation, "dropped": commit.dropped}
     if left_out.isdisjoint(commit.views):
-        facts["schema_version"] = (
-            commit.schema_version
-        )  # the file keeps its bytes, with the columns of its time
+        facts["schema_version"] = commit.schema_version  # the file keeps its bytes and columns
     if commit.file is None or commit.dropped:
         store.commit(commit.stage, shard, None, **facts)
         return

@@ -57,6 +57,9 @@ class _Facts:
     uncaptioned: int
     """Views whose captions are null."""
     failed: int
+    """Objects."""
+    any_failure: bool
+    """Whether `failures.parquet` has rows: for objects or single views."""
     removed: int
     splits: Mapping[str, int]
     """Rows of each split that has any."""
@@ -122,6 +125,7 @@ def write_card(
         licenses={name for name, _, _ in facts.credits},
         data_bytes=facts.data_bytes,
         current=facts.current,
+        failed=facts.any_failure,
         scored=bool(figures and figures.clip_scores),
     )
     pictured = files.exists(store.samples_path)
@@ -156,6 +160,7 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
         + len(store.read_listing_failures())
         - len(present)
         - removed,
+        any_failure=bool(store.read_listing_failures()) or any(c.rejected for c in (*held, *rendered)),
         removed=removed,
         splits={split: rows for split, rows in splits.items() if rows},
         categories=Counter(item.category for item in present),

@@ -32,6 +32,7 @@ def card_metadata(
     licenses: Iterable[str],
     data_bytes: int,
     current: bool,
+    failed: bool,
     scored: bool,
 ) -> DatasetCardData:
     """Describe a dataset to the hub.
@@ -44,8 +45,13 @@ def card_metadata(
         data_bytes: of the files of views, compressed as they are.
         current: whether the files of views have all columns of this version; `datasets` fails over a column
             that a card promises.
+        failed: whether the table of failures has rows; `datasets` fails over a table that has none.
         scored: whether there is a table of CLIP scores.
     """
+    further = [
+        *([(FAILURES, schema.FAILURE_SCHEMA)] if failed else []),
+        *([(SCORES, schema.SCORE_SCHEMA)] if scored else []),
+    ]
     return DatasetCardData(
         pretty_name=name,
         **_licenses(licenses),
@@ -59,8 +65,7 @@ def card_metadata(
                 "default": True,
             },
             {"config_name": "objects", "data_files": OBJECTS},
-            {"config_name": "failures", "data_files": FAILURES},
-            *([{"config_name": "caption_scores", "data_files": SCORES}] if scored else []),
+            *({"config_name": _name(table), "data_files": table} for table, _ in further),
         ],
         dataset_info=[
             {
@@ -69,14 +74,16 @@ def card_metadata(
                 "download_size": data_bytes,
             },
             {"config_name": "objects", "features": yaml_features(schema.OBJECT_SCHEMA)},
-            {"config_name": "failures", "features": yaml_features(schema.FAILURE_SCHEMA)},
             *(
-                [{"config_name": "caption_scores", "features": yaml_features(schema.SCORE_SCHEMA)}]
-                if scored
-                else []
+                {"config_name": _name(table), "features": yaml_features(columns)}
+                for table, columns in further
             ),
         ],
     )
+
+
+def _name(table: str) -> str:
+    return table.removesuffix(".parquet")
 
 
 def _licenses(names: Iterable[str]) -> dict[str, Any]:

@@ -111,6 +111,9 @@ def test_what_was_pushed_loads_by_its_card_with_the_sizes_it_names(dataset, writ
     loaded = datasets.load_dataset(str(there), cache_dir=str(tmp_path / "cache"))
     assert {name: len(split) for name, split in loaded.items()} == {"train": 9}
     assert loaded["train"][0]["image"].size == (32, 32)
+    assert datasets.get_dataset_config_names(str(there)) == ["default", "objects"], "nothing failed"
+    objects = datasets.load_dataset(str(there), "objects", cache_dir=str(tmp_path / "cache"))
+    assert len(objects["train"]) == 3
 
 
 def test_a_second_push_sends_nothing_and_a_changed_dataset_what_changed(dataset, writable):

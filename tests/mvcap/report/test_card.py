@@ -169,7 +169,7 @@ def test_what_datasets_would_write_is_what_the_card_says_of_its_columns():
 )
 def test_licences_have_the_hubs_names_or_are_other_with_all_names(names, expected):
     data = card_metadata(
-        "x", views=1, splits=["train"], licenses=names, data_bytes=1, current=True, scored=False
+        "x", views=1, splits=["train"], licenses=names, data_bytes=1, current=True, failed=True, scored=False
     )
     assert {key: value for key, value in data.to_dict().items() if key.startswith("license")} == expected
 
