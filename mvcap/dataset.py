@@ -167,8 +167,18 @@ class Dataset:
         return [_decoded(row) for row in self.read_rows(uid, schema.VIEW_SCHEMA.names)]
 
     def read_rows(self, uid: str, columns: Sequence[str]) -> list[Row]:
-        """Read some columns of an object that is in the dataset, pictures as they are stored."""
-        rows: list[Row] = self._table(self._by_uid[uid].shard, columns, uid).to_pylist()
+        """Read some columns of an object that is in the dataset, pictures as they are stored.
+
+        Raises:
+            CorruptDatasetError: its file cannot be read, or has fewer views of it than when this was opened.
+        """
+        item = self._by_uid[uid]
+        rows: list[Row] = self._table(item.shard, columns, uid).to_pylist()
+        if len(rows) < item.views:
+            raise CorruptDatasetError(
+                f"{uid} had {quantity(item.views, 'view')} when {self._store.root} was opened and has "
+                f"{len(rows)} now, as after `mvcap remove`: open it anew"
+            )
         return rows
 
     def __len__(self) -> int:

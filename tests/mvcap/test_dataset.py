@@ -92,6 +92,22 @@ def test_a_shard_that_vanished_is_told(dataset):
         views[0]
 
 
+def test_an_object_that_was_taken_out_meanwhile_is_told(make_dataset):
+    made = make_dataset("ab").finish()
+    views = mvcap.open(made.store.root)
+    (shard,) = made.plan.shards
+    gone, kept = shard.uids
+    table = pq.read_table(made.store.target(CAPTION, shard), filters=[("uid", "=", kept)])
+    with made.store.stage_file(CAPTION, shard) as path:
+        with TableWriter(path, schema.VIEW_SCHEMA) as writer:
+            writer.write_table(table)
+        made.store.commit(CAPTION, shard, path, settings="s", rows=3, views={kept: 3})
+    assert len(views.views(kept)) == 3
+    for read in (lambda: views.views(gone), lambda: views[1], lambda: views.to_torch()[1]):
+        with pytest.raises(CorruptDatasetError, match=f"{gone} had 3 views .* has 0 now.* open it anew"):
+            read()
+
+
 def test_pandas_has_all_rows_of_the_chosen_objects_and_pictures_on_request(dataset):
     views = mvcap.open(dataset.store.root).filter(category="cup")
     frame = views.to_pandas()
