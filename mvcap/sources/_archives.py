@@ -13,6 +13,9 @@ from mvcap.pictures import UnusableInputError, require_bearable
 
 MOST_ENTRIES: Final = 1_000_000
 """Of one archive: its list of contents is held in memory, about 0.5 kB for each."""
+LONGEST_NAME: Final = 1000
+LONGEST_PART: Final = 250
+"""Bytes: file systems end at 255, and a suffix may follow."""
 LARGEST_UNPACKED_BYTES: Final = 2**41
 """Of one archive: more than the pictures of any corpus read here."""
 
@@ -99,7 +102,14 @@ class EntryContent:
 
 
 def plain_parts(name: str) -> tuple[str, ...] | None:
-    """Split a relative name of a stranger's list; None for one that could lead out of its folder."""
+    """Split a relative name of a stranger's list.
+
+    None for one that could lead out of its folder, or that no file system can hold.
+    """
     path = PurePosixPath(name.replace("\\", "/"))
     parts = path.parts
-    return None if not parts or path.is_absolute() or ".." in parts or "\0" in name else parts
+    too_long = len(name) > LONGEST_NAME or any(
+        len(part.encode("utf-8", "surrogatepass")) > LONGEST_PART for part in parts
+    )
+    unusable = path.is_absolute() or ".." in parts or "\0" in name or too_long
+    return None if unusable or not parts else parts

@@ -36,6 +36,8 @@ SEQUENCES: Final = "sequence_annotations.jgz"
 FRAMES: Final = "frame_annotations.jgz"
 USUAL_VIEWS: Final = 100
 """Frames of a sequence: most have 102 or 202."""
+MOST_FRAMES: Final = 2**31
+"""The column of view indices holds no larger number."""
 LICENSE: Final = "CC-BY-NC-4.0"
 REVIEWED: Final = {
     **{"hydrant": "fire hydrant", "remote": "remote control", "mouse": "computer mouse", "tv": "television"},
@@ -115,9 +117,9 @@ def sequence_pictures(root: Path, annotations: list[Mapping[str, Any]], options:
         UnusableInputError: there are fewer valid ones than `min_views`, or an annotation is damaged.
     """
     try:
-        frames = {str(entry["image"]["path"]): (int(entry["frame_number"]), entry) for entry in annotations}
+        frames = {str(entry["image"]["path"]): (_number(entry), entry) for entry in annotations}
         placed = {name: frame_of(entry) for name, (_, entry) in frames.items()}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnusableInputError(NO_POSES, f"a frame's annotation is damaged: {error!r}") from error
     there = {name: path for name in placed if (path := _file(root, name))}
     valid = sorted((name for name, path in there.items() if decodes(path)), key=lambda name: frames[name][0])
@@ -171,6 +173,14 @@ def frame_of(annotation: Mapping[str, Any]) -> Frame:
     )
 
 
+def _number(annotation: Mapping[str, Any]) -> int:
+    """Return a frame's number; a ValueError says that no view can have it."""
+    number = int(annotation["frame_number"])
+    if not 0 <= number < MOST_FRAMES:
+        raise ValueError(f"frame_number={number}")
+    return number
+
+
 def _half_sides(width: int, height: int, intrinsics_format: str | None) -> tuple[float, float]:
     """Return the pixels that stand for one unit of focal length, across and down."""
     match intrinsics_format:
@@ -188,7 +198,8 @@ def _file(root: Path, name: str) -> Path | None:
 
 
 def _mask(root: Path, annotation: Mapping[str, Any]) -> FileContent | None:
-    name = (annotation.get("mask") or {}).get("path")
+    mask = annotation.get("mask")
+    name = mask.get("path") if isinstance(mask, dict) else None
     path = _file(root, str(name)) if name else None
     return FileContent(path) if path else None
 

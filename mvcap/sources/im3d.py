@@ -123,7 +123,7 @@ def _frames(path: Path) -> list[tuple[str, Frame]]:
         return [
             (str(frame["file_path"]), _frame(frame, content, width, height)) for frame in content["frames"]
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnusableInputError(BAD_ASSET, f"{path.name} is no file of transforms: {error!r}") from error
 
 
@@ -164,7 +164,7 @@ def _half_fov_tan(frame: Mapping[str, Any], content: Mapping[str, Any]) -> float
 def _content(folder: Path, name: str) -> FileContent | Unusable | None:
     """Return the file that a frame names, which is never looked for outside the scene's folder."""
     if (parts := plain_parts(name)) is None:
-        return Unusable(BAD_ASSET, f"{name!r} leads out of the scene's folder")
+        return Unusable(BAD_ASSET, f"{name[:200]!r} is no path below the scene's folder")
     path = folder.joinpath(*parts)
     candidates = [path] if path.suffix.lower() in PICTURE_SUFFIXES else [path.with_name(f"{path.name}.png")]
     return next((FileContent(found) for found in candidates if found.is_file()), None)

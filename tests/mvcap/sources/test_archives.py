@@ -94,6 +94,9 @@ def test_a_damaged_archive_is_a_reason_and_no_crash(tmp_path, damage):
         ("a\0b", None),
         ("..\\x", None),
         ("", None),
+        ("x" * 256, None),
+        ("\ud800", ("\ud800",)),
+        ("/".join(["x"] * 3000), None),
     ],
 )
 def test_only_plain_relative_names_become_paths(name, parts):

@@ -127,6 +127,14 @@ def test_a_path_that_leads_out_of_the_corpus_is_a_missing_frame(root, tmp_path):
     assert [picture.view_index for picture in find(folder, min_views=1)] == list(range(1, 30))
 
 
+def test_a_name_that_no_file_has_and_a_mask_that_is_none_do_no_harm(root):
+    long = frame(0, image={"path": "x" * 300, "size": [SIZE[1], SIZE[0]]})
+    folder = root([long, frame(1, mask="none"), *(frame(index) for index in range(2, 30))])
+    pictures = find(folder, min_views=1, masks=True)
+    assert [picture.view_index for picture in pictures] == list(range(1, 30))
+    assert pictures[0].mask is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -136,6 +144,10 @@ def test_a_path_that_leads_out_of_the_corpus_is_a_missing_frame(root, tmp_path):
         {"viewpoint": viewpoint(0, focal_length=[0, 0])},
         {"viewpoint": viewpoint(0, intrinsics_format="pixels")},
         {"image": {"path": "a"}},
+        {"viewpoint": "none"},
+        {"frame_number": 2**31},
+        {"frame_number": -1},
+        {"frame_number": float("inf")},
     ],
 )
 def test_a_damaged_annotation_refuses_its_sequence(root, changes):
