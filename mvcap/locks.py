@@ -5,6 +5,7 @@ machines share over a network, it is a lease, which a dead driver of another mac
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from mvcap.places import Place
 
 CHOICE: Final = "MVCAP_LOCKS"
 """`lease` or `flock` for folders, where it cannot be told whether machines share them."""
+MOUNTS: Final = Path("/proc/self/mountinfo")
+OCTAL: Final = re.compile(r"\\([0-7]{3})")
+"""How it writes blanks, line breaks and backslashes in a name; all other bytes stand as they are."""
 SHARED: Final = frozenset(
     {"afs", "beegfs", "ceph", "cifs", "gfs2", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "smb3", "wekafs"}
     | {f"fuse.{name}" for name in ("ceph", "gcsfuse", "glusterfs", "juicefs", "s3fs", "sshfs", "weka")}
@@ -70,16 +74,16 @@ def _shared(folder: Path) -> bool:
     return chosen == "lease" if chosen else file_system(folder) in SHARED
 
 
-def file_system(folder: Path) -> str:
+def file_system(folder: Path, mounts: Path = MOUNTS) -> str:
     """Name the type of the file system that a folder is, or would be, on; empty where that cannot be told."""
     resolved, found = folder.resolve(), ("", "")
     try:
-        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+        lines = mounts.read_text("utf-8", "surrogateescape").rstrip("\n").split("\n")
     except OSError:
         return ""
     for line in lines:
         before, _, after = line.partition(" - ")
-        mount = before.split()[4].encode().decode("unicode_escape")  # a space in it stands as \\040
+        mount = OCTAL.sub(lambda found: chr(int(found[1], 8)), before.split(" ")[4])
         if resolved.is_relative_to(mount) and len(mount) >= len(found[0]):
-            found = mount, after.split()[0]
+            found = mount, after.split(" ")[0]
     return found[1]

@@ -366,6 +366,18 @@ def test_the_file_system_is_that_of_the_deepest_mount(tmp_path: Path):
     assert file_system(tmp_path) not in ("", "proc")
 
 
+def test_mounts_may_have_any_name(tmp_path: Path):
+    """Blanks are escaped in the list of mounts; letters of other languages, and what is no text, are not."""
+    mounts = tmp_path / "mountinfo"
+    names = [b"/", "/mnt/größe\\040eins".encode(), b"/media/Donn\xe9es", "/mnt/\u2028".encode()]
+    types = [b"ext4", b"nfs4", b"vfat", b"lustre"]
+    lines = [b"1 1 0:1 / %b rw - %b src rw\n" % pair for pair in zip(names, types, strict=True)]
+    mounts.write_bytes(b"".join(lines))
+    assert file_system(Path("/mnt/größe eins/data"), mounts) == "nfs4"
+    assert file_system(Path("/mnt/\u2028/data"), mounts) == "lustre"
+    assert file_system(Path("/mnt/other"), mounts) == "ext4"
+
+
 def test_a_shared_folder_that_cannot_be_written_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MVCAP_LOCKS", "lease")
     (tmp_path / "lease").write_text("a file")
