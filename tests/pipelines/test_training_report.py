@@ -53,6 +53,13 @@ def test_a_run_without_log_and_evaluation_names_the_commands(doubles, tmp_path):
     assert "anchors.source=bank logs how well its bank agrees" in words_of(plain)
 
 
+def test_of_two_logged_steps_neither_is_the_median(doubles, tmp_path):
+    run = doubles.write_run(tmp_path / "run", steps=2)
+    log = run / "log.jsonl"
+    log.write_text(log.read_text().replace('"step_s": 0.5', '"step_s": 9.5', 1))
+    assert " 5 s for a step, the median" in words_of(run)
+
+
 def test_a_run_without_a_recipes_name_is_called_by_its_folder(doubles, tmp_path):
     assert "Training run: ovt " in words_of(doubles.write_run(tmp_path / "my_run"))
     unnamed = doubles.write_run(tmp_path / "my_run", name=TrainingConfig().name)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from statistics import median
 from typing import Any, Final, TypeAlias
 
 from mvcap.report.page.angle_cells import AngleRow, angle_differences, angle_rows, azimuth_edges
@@ -108,7 +109,7 @@ def _tiles(facts: RunFacts, loss: Chart | None) -> Iterator[tuple[str, str]]:
     if epochs := facts.log.get("epoch"):
         yield f"{epochs[-1][1]:.3g}", "epochs"
     if seconds := [value for _, value in facts.log.get("step_s", ())]:
-        yield f"{sorted(seconds)[len(seconds) // 2]:.3g} s", "for a step, the median"
+        yield f"{median(seconds):.3g} s", "for a step, the median"
         waited = sum(value for _, value in facts.log.get("waited_s", ()))
         yield f"{waited / sum(seconds):.0%}", "of that spent waiting for pictures"
     for told in facts.sets:
