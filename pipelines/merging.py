@@ -143,6 +143,8 @@ def _refuse_other_content(target: Path, plan: Plan) -> None:
             f"{target} holds another dataset, or has grown since it was joined; "
             "choose a new folder with --out, or give the same datasets in the same order"
         )
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{target} is a file: choose a new folder with --out")
     begun = (INTERNAL, *(path.name for path in target.glob(f"{files.TEMPORARY}*")))
     if there is None and target.exists() and any(path.name not in begun for path in target.iterdir()):
         raise OutputError(f"{target} is in use: choose a new folder with --out")

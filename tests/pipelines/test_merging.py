@@ -264,6 +264,8 @@ def test_what_cannot_be_joined_is_refused_with_what_to_do(pair, make, tmp_path, 
     (tmp_path / "used/notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="is in use"):
         merge(tmp_path / "used", one, two)
+    with pytest.raises(OutputError, match=r"notes.txt is a file: choose a new folder with --out"):
+        merge(tmp_path / "used/notes.txt", one, two)
     third = make("third", "x/y")
     with pytest.raises(UsageError, match="holds another dataset"):
         merge(third, one, two)
