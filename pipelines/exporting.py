@@ -60,9 +60,12 @@ def export_dataset(
         raise UsageError(f"{root} is not finished; the command that began it goes on with it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} exists already: export into a new folder with --out")
+    target = out.resolve()  # of a link, what it points to
+    if os.path.ismount(target) or target == Path.cwd():
+        raise OutputError(f"{out} cannot be replaced by a finished folder: name a new one in it with --out")
     chosen = ChosenViews(store, plan, choice or Choice())
     try:
-        with files.disk_full_explained(out), _new_folder(out.absolute()) as folder:
+        with files.disk_full_explained(out), _new_folder(target) as folder:
             views: int = module.export(chosen, folder, options)
             chosen.write_attribution(folder)
     except OSError as error:

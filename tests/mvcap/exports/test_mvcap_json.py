@@ -107,6 +107,29 @@ def test_an_unfinished_dataset_is_refused(dataset, tmp_path):
         export_dataset(dataset, "mvcap-json", tmp_path / "out")
 
 
+def test_an_empty_folder_may_stand_there_already_by_a_link_too(dataset, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert export_dataset(dataset, "mvcap-json", tmp_path / "link") == 12
+    assert len(metadata(tmp_path / "elsewhere")) == 12
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_folder_that_a_new_one_cannot_replace_is_refused_before_anything_is_written(
+    dataset, tmp_path, monkeypatch
+):
+    """Somebody in the folder would go on to see nothing in it, and a mounted one stays what it is."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(OutputError, match=r"^\. cannot be replaced .* a new one in it with --out"):
+        export_dataset(dataset, "mvcap-json", Path())
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path / "mounted")
+    with pytest.raises(OutputError, match="mounted cannot be replaced"):
+        export_dataset(dataset, "mvcap-json", tmp_path / "mounted")
+    assert list(tmp_path.glob(".attempt-*")) == []
+
+
 def test_a_folder_in_use_is_not_written_into(dataset, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("keep me")
