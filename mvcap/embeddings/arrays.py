@@ -3,9 +3,11 @@ keys `us` (ids) and `feats` (one row each)."""
 
 import pickle
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +18,11 @@ from mvcap.plugins import missing_extra
 
 IDS: Final = "us"
 FEATURES: Final = "feats"
+DAMAGED: Final = (
+    *(pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, OverflowError, TokenError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What torch and numpy raise, depending on where they notice: a TokenError of a header that is no Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise EmbeddingsError(f"there is no file of embeddings {path}")
     try:
         content = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EmbeddingsError(
             f"{path} is damaged, or holds more than tensors and text, which is never executed: {first_line}"

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +78,7 @@ def _read(path: Path) -> tuple[list[str] | None, NDArray[Any]]:
             return names, np.load(path, allow_pickle=False)
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, TokenError, BadZipFile) as error:
         raise EmbeddingsError(f"cannot read the category vectors {path}: {error}") from error
     raise EmbeddingsError(f"category vectors are read from .npy or .safetensors files, not from {path}")
 

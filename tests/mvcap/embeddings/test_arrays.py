@@ -101,6 +101,16 @@ def test_a_truncated_file_is_refused(tmp_path: Path):
         read_embeddings(path)
 
 
+def test_an_archive_that_does_not_unpack_is_refused(tmp_path: Path):
+    path = tmp_path / "e.npz"
+    np.savez_compressed(path, us=np.array(["a"]), feats=np.ones((1, 4), np.float32))
+    data = path.read_bytes()
+    begin = 30 + int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
+    path.write_bytes(data[:begin] + b"\xff" + data[begin + 1 :])  # no such kind of block
+    with pytest.raises(EmbeddingsError, match="damaged"):
+        read_embeddings(path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(EmbeddingsError, match=r"no file of embeddings .*gone\.pt"):
         read_embeddings(tmp_path / "gone.pt")

@@ -69,6 +69,14 @@ def test_object_arrays_are_never_loaded(tmp_path: Path):
         read_vectors(npy(tmp_path, np.array([["a", 1]], object)), None)
 
 
+@pytest.mark.parametrize(("whole", "damaged"), [(b"}", b" "), (b"\x93NUMPY", b"PK\x03\x04xx")])
+def test_a_damaged_array_is_refused(tmp_path: Path, whole: bytes, damaged: bytes):
+    path = npy(tmp_path, np.eye(3))
+    path.write_bytes(path.read_bytes().replace(whole, damaged))
+    with pytest.raises(EmbeddingsError, match="cannot read the category vectors"):
+        read_vectors(path, None)
+
+
 def test_damaged_and_unknown_files_are_refused(tmp_path: Path):
     (tmp_path / "v.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(EmbeddingsError, match="is damaged"):
