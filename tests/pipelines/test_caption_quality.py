@@ -202,6 +202,6 @@ def test_captions_of_an_older_version_are_refused_with_the_way_out(
     with monkeypatch.context() as older:
         older.setattr("pipelines.captioning.SCHEMA_VERSION", 2)
         run(config, out)
-    with pytest.raises(ConfigChangedError, match="write all captions anew with `mvcap caption DIR --recapt"):
+    with pytest.raises(ConfigChangedError, match=rf"anew with `mvcap caption {out} --recaption`"):
         run(config, out, render=False)
     assert run(config, out, render=False, recaption=True).complete
