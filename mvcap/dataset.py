@@ -173,12 +173,16 @@ class Dataset:
             CorruptDatasetError: its file cannot be read, or has fewer views of it than when this was opened.
         """
         item = self._by_uid[uid]
-        rows: list[Row] = self._table(item.shard, columns, uid).to_pylist()
-        if len(rows) < item.views:
+        return self._whole(item, self._table(item.shard, columns, uid))
+
+    def _whole(self, item: DatasetObject, table: pa.Table) -> list[Row]:
+        """Return an object's rows, which may have become fewer since this was opened."""
+        if table.num_rows < item.views:
             raise CorruptDatasetError(
-                f"{uid} had {quantity(item.views, 'view')} when {self._store.root} was opened and has "
-                f"{len(rows)} now, as after `mvcap remove`: open it anew"
+                f"{item.uid} had {quantity(item.views, 'view')} when {self._store.root} was opened and has "
+                f"{table.num_rows} now, as after `mvcap remove`: open it anew"
             )
+        rows: list[Row] = table.to_pylist()
         return rows
 
     def __len__(self) -> int:
@@ -268,12 +272,12 @@ class Dataset:
         """Yield each object with some columns of its views, pictures as they are stored.
 
         Raises:
-            CorruptDatasetError: a file cannot be read.
+            CorruptDatasetError: a file cannot be read, or has fewer views than when this was opened.
         """
         for shard, members in groupby(self.objects, key=attrgetter("shard")):
             with self._open(shard) as file:
                 for item in members:
-                    yield item, _read(file, columns, item.uid).to_pylist()
+                    yield item, self._whole(item, _read(file, columns, item.uid))
 
     def _table(self, shard: int, columns: Sequence[str], uid: str | None = None) -> pa.Table:
         """Read columns of a shard, or of one of its objects."""

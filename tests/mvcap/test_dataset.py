@@ -103,7 +103,7 @@ def test_an_object_that_was_taken_out_meanwhile_is_told(make_dataset):
             writer.write_table(table)
         made.store.commit(CAPTION, shard, path, settings="s", rows=3, views={kept: 3})
     assert len(views.views(kept)) == 3
-    for read in (lambda: views.views(gone), lambda: views[1], lambda: views.to_torch()[1]):
+    for read in (lambda: views.views(gone), lambda: views[1], lambda: views.to_torch()[1], lambda: [*views]):
         with pytest.raises(CorruptDatasetError, match=f"{gone} had 3 views .* has 0 now.* open it anew"):
             read()
 
