@@ -106,9 +106,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(begin, changes):
     whole, _ = begin("whole", **changes)
     whole.train(None)
     stopped, run = begin("stopped", **changes)
-    stopped._save = _stop_after(stopped._save, 3)
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train(None)
+    _stop_after(stopped, 3)
     resumed, _ = begin("stopped", **changes)
     checkpoint = latest_checkpoint(run)
     assert checkpoint.step == 3
@@ -132,9 +130,7 @@ def test_a_stopped_run_drops_the_same_patches_as_if_it_had_not_been(begin):
     whole, _ = dropping("whole")
     whole.train(None)
     stopped, run = dropping("stopped")
-    stopped._save = _stop_after(stopped._save, 3)
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train(None)
+    _stop_after(stopped, 3)
     resumed, _ = dropping("stopped")
     resumed.train(latest_checkpoint(run))
     expected = weights(whole)
@@ -150,9 +146,7 @@ def test_a_model_with_dropout_goes_on_to_the_last_bit_as_well(begin, dropping_cl
     whole, _ = begin("whole", **changes)
     whole.train(None)
     stopped, run = begin("stopped", **changes)
-    stopped._save = _stop_after(stopped._save, 3)
-    with pytest.raises(KeyboardInterrupt):
-        stopped.train(None)
+    _stop_after(stopped, 3)
     torch.rand(7)  # what another process has drawn is of no account
     resumed, _ = begin("stopped", **changes)
     resumed.train(latest_checkpoint(run))
@@ -212,13 +206,18 @@ def test_a_signal_ends_it_with_a_checkpoint_of_the_step(begin, listening, moment
     assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
 
 
-def _stop_after(save, step):
+def _stop_after(trainer, step):
+    """Train until a step is saved."""
+    save = trainer._save
+
     def stopping(at):
         save(at)
         if at == step:
             raise KeyboardInterrupt
 
-    return stopping
+    trainer._save = stopping
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(None)
 
 
 def test_captions_of_a_frozen_tower_are_encoded_without_dropout(begin, dropping_clip):
