@@ -69,7 +69,7 @@ class DataConfig(Section):
     """Random turns to either side."""
     shift: float = Field(0.0, ge=0, lt=1)
     """Random shifts, as a share of the picture's size."""
-    small_copies_px: Annotated[int | None, OPERATIONAL] = Field(None, ge=32)
+    small_copies_px: int | None = Field(None, ge=32)
     """Make JPEG copies of this size first, and read those: several times as fast. A crop of them is a little
     less sharp."""
 

@@ -76,12 +76,13 @@ def run_training(
         if world.leads:
             stack.enter_context(dataset_lock(run / "_mvcap")).announce(run=str(run))
         encoder = create_encoder(config.model)
-        data = _with_small_copies(config, open_data(config, dataset), world, tell)
+        data = open_data(config, dataset)
         facts = _facts(config, encoder, data.identity())
         checkpoint = None
         if world.leads:
             _begin(run, facts, resume)
         world.wait()
+        data = _with_small_copies(config, data, world, tell)
         checkpoint = latest_checkpoint(run, tell)
         trainer = Trainer(config, encoder, data, run, world, facts=facts, say=tell)
         if checkpoint is not None:

@@ -161,6 +161,9 @@ def test_small_copies_are_read_instead(config, small_dataset, tmp_path, monkeypa
     monkeypatch.setenv("MVCAP_CACHE", str(tmp_path / "cache"))
     run_training(config("data.small_copies_px=32"), small_dataset, tmp_path / "run", say=quiet)
     assert list((tmp_path / "cache" / "small-copies").rglob("*.jpegs"))
+    with pytest.raises(UsageError, match=r"data\.small_copies_px: 32 -> 48"):
+        run_training(config("data.small_copies_px=48"), small_dataset, tmp_path / "run", say=quiet)
+    assert not list((tmp_path / "cache" / "small-copies").glob("*48px*")), "refused before they are made"
 
 
 @pytest.mark.parametrize(
