@@ -334,13 +334,15 @@ def _run(
         objects_of=lambda shard: plan.shards[shard].uids,
     )
     labels = viewing.stage_labels(config) if RENDER in todo else {}
+    silent = {stage.name for stage in stages if stage.settings == UNCAPTIONED}  # it writes no caption
+    shown = {name: total for name, total in totals.items() if name not in silent}
     if config.run.logs:
         forget_old_logs(log_folder(store.root))
         stages = [stage if stage.settings == UNCAPTIONED else logged(stage, store.root) for stage in stages]
     guarded = [replace(stage, guard=store.guard) for stage in stages]
     with (
         room_told(config, store, plan, todo[CAPTION], lambda shard: sum(map(views_of, shard.uids)), say),
-        observing(totals, labels=labels) as observer,
+        observing(shown, labels=labels) as observer,
     ):
         runner.run(guarded, store.root, ledger, observer)
 

@@ -38,7 +38,7 @@ def observing(
     """Give an observer for a run, and sum the run up at its end, whatever ended it.
 
     Args:
-        totals: views that each stage still has to do, as far as one can know.
+        totals: views that each stage still has to do, as far as one can know; other stages are not shown.
         labels: what to call stages, where not by their names.
     """
     named = {stage: labels.get(stage, stage) for stage in totals}
@@ -98,7 +98,8 @@ class Bars:
         self._tasks = {stage: bars.add_task(labels[stage], total=total) for stage, total in totals.items()}
 
     def advance(self, stage: StageName, records: int) -> None:
-        self._bars.advance(self._tasks[stage], records)
+        if stage in self._tasks:
+            self._bars.advance(self._tasks[stage], records)
 
     def finish(self, report: ShardReport) -> None:
         if report.rejected:
