@@ -13,8 +13,11 @@ StageName = Literal["render", "caption"]
 RENDER: Final[StageName] = "render"
 CAPTION: Final[StageName] = "caption"
 STAGES: Final[tuple[StageName, ...]] = (RENDER, CAPTION)
-UNCAPTIONED: Final = settings_hash({"backend": None})
-"""Settings of shards whose captions are null; any captioner may take them further."""
+UNCAPTIONED_SETTINGS: Final[Mapping[str, Any]] = {"backend": None}
+UNCAPTIONED: Final = settings_hash(UNCAPTIONED_SETTINGS)
+"""Hash of the settings of shards whose captions are null; any captioner may take them further."""
+IMPORTER: Final = "pictures"
+"""Name, in `made_by`, of what takes pictures as they are; beside a renderer, the key of its version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mvcap import files
-from mvcap.commits import CAPTION, RENDER, STAGES, UNCAPTIONED, StageName
+from mvcap.commits import CAPTION, RENDER, STAGES, UNCAPTIONED, UNCAPTIONED_SETTINGS, StageName
 from mvcap.config import Config, settings_hash
 from mvcap.errors import NothingSurvivedError
 from mvcap.holds import Hold, Part
@@ -241,7 +241,7 @@ def _steps(config: Config, request: Request) -> list[Step]:
         settings = captioning.caption_settings(config)
         steps.append(Step(captioning.caption_stage(config, settings_hash(settings)), settings))
     else:
-        steps.append(Step(captioning.uncaptioned_stage(), captioning.UNCAPTIONED_SETTINGS))
+        steps.append(Step(captioning.uncaptioned_stage(), UNCAPTIONED_SETTINGS))
     return steps
 
 

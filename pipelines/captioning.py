@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from captions.prompts import is_guided
 from captions.scoring import Scorer, score_captions
@@ -14,16 +14,12 @@ from captions.stage import caption_views
 from captions.timed import TimedCaptioner, TimedScorer, WorkingTime
 from captions.vocabulary import Vocabulary, WordList, build_vocabulary, choose_words, name_words
 from mvcap import plugins
-from mvcap.commits import CAPTION
-from mvcap.config import ClipConfig, Config, producing_settings, settings_hash
+from mvcap.commits import CAPTION, UNCAPTIONED
+from mvcap.config import ClipConfig, Config, producing_settings
 from mvcap.errors import ConfigError
 from mvcap.records import CaptionedView, Rejected, View
 from mvcap.schema import SCHEMA_VERSION
 from pipelines.stages import Resources, Stage, Worker
-
-UNCAPTIONED_SETTINGS: Final = {"backend": None}
-UNCAPTIONED: Final = settings_hash(UNCAPTIONED_SETTINGS)
-"""Settings of shards whose captions are null; any captioner may take them further."""
 
 
 class CaptionWorker:

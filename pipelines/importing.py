@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from captions.stage import UnreadableImageError
 from mvcap import plugins
+from mvcap.commits import IMPORTER
 from mvcap.config import Config, SourceConfig, producing_settings
 from mvcap.errors import BAD_ASSET, Reason
 from mvcap.pictures import FindPictures, Picture, UnusableInputError
@@ -33,7 +34,7 @@ def gives_pictures(section: SourceConfig) -> bool:
 class PictureReader:
     """A `pipelines.stages.Worker` that reads the pictures of objects, whichever sources these are of."""
 
-    made_by: Mapping[str, Any] = {"name": "pictures", "pillow": PIL.__version__}
+    made_by: Mapping[str, Any] = {"name": IMPORTER, "pillow": PIL.__version__}
     busy_s = None
 
     def __init__(self, config: Config) -> None:

@@ -4,15 +4,13 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from mvcap.commits import RENDER
+from mvcap.commits import IMPORTER, RENDER
 from mvcap.config import Config
 from mvcap.errors import MixedRenderersError
 from mvcap.holds import Hold
 from mvcap.plan import Plan
 from mvcap.storage import Store
-from pipelines.importing import PictureReader
 
-IMPORTER: Final = str(PictureReader.made_by["name"])
 NO_VERSIONS: Final = frozenset({"name", "device", "before", IMPORTER})
 """What else a commit record tells of who did the work. A GPU's pixels differ from a CPU's in the last bits
 only, and a cluster may have both."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mvcap import __version__, files
-from mvcap.commits import CAPTION, RENDER, Commit, StageName
+from mvcap.commits import CAPTION, IMPORTER, RENDER, Commit, StageName
 from mvcap.config import TRAINING, UNNAMED, Config, RenderConfig, producing_settings
 from mvcap.plan import Plan
 from mvcap.quantities import by_number, quantity
@@ -25,8 +25,6 @@ from mvcap.schema import CAMERA_CONVENTION, SCHEMA_VERSION
 from mvcap.storage import Store
 from mvcap.tables import filled_rows
 
-IMPORTER = "pictures"
-"""Names, in commit records, what takes pictures as they are; beside a renderer, the key of its version."""
 MARKS = re.compile(r"[\\`|\[\]]")
 """What would begin a link, a picture, code or the next cell, and what would take its escape away."""
 CAMERAS = ".cameras"

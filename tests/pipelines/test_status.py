@@ -7,11 +7,10 @@ import time
 
 import pytest
 
-from mvcap import commits, files
+from mvcap import files
 from mvcap.commits import CAPTION, RENDER
 from mvcap.locks import dataset_lock
 from mvcap.storage import Store
-from pipelines import captioning
 from pipelines.build_all import Request, build
 from pipelines.runners.local import LocalRunner
 from pipelines.status import dataset_status
@@ -56,10 +55,6 @@ def test_a_half_finished_recaption_is_not_complete(rendered, models, fake_config
     assert run(other, out, render=False, recaption=True, part=(1, 2)).complete
     assert dataset_status(out)["complete"]
     assert "A picture that is a {category}." in (out / "README.md").read_text()
-
-
-def test_the_commits_and_the_stage_mean_the_same_by_null_captions():
-    assert commits.UNCAPTIONED == captioning.UNCAPTIONED == captioning.uncaptioned_stage().settings
 
 
 def test_failures_are_counted_by_stage_and_reason(models, fake_config, tmp_path):
