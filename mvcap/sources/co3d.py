@@ -28,6 +28,7 @@ from mvcap.sources._archives import plain_parts
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
 from mvcap.sources._frames import decodes
 from mvcap.sources._json import iterate_list
+from mvcap.sources._listing import reject
 from mvcap.sources._sequences import Frame, Spread, cameras_of, kept
 
 SOURCE = "co3d"
@@ -87,20 +88,19 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
                 yield _object(source_id, root / category, category, options.license)
             else:
                 message = f"the name {source_id!r} is not UTF-8"
-                yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+                yield reject(SOURCE, source_id, message)
 
 
 def open_pictures(options: Options) -> FindPictures:
     """Return what finds a sequence's frames; it holds the annotations of one category at a time."""
-    root = options.path.expanduser().absolute()
     held: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
 
     def find(item: SelectedObject) -> list[Picture]:
         category, _, name = item.record.source_id.partition("/")
         if category not in held:
             held.clear()
-            held[category] = _frames_of(root / category / FRAMES)
-        return sequence_pictures(root, held[category].get(name, []), options)
+            held[category] = _frames_of(options.path / category / FRAMES)
+        return sequence_pictures(options.path, held[category].get(name, []), options)
 
     return find
 

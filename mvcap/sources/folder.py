@@ -11,10 +11,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from mvcap.errors import BAD_ASSET, AssetFolderError
+from mvcap.categories import has_word
+from mvcap.errors import AssetFolderError
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import is_utf8, readable_folder, walk_files
+from mvcap.sources._listing import reject
 
 SOURCE = "folder"
 SUFFIXES = frozenset({".glb", ".gltf", ".obj", ".fbx", ".stl", ".ply", ".usd", ".usda", ".usdc", ".usdz"})
@@ -48,19 +50,15 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     for relative, path in sorted(models.items()):
         category = labels.get(relative, {}).get("category") or _category_of(relative)
         if not is_utf8(path):
-            yield _rejected(relative, f"the path {relative!r} is not UTF-8; rename it")
+            yield reject(SOURCE, relative, f"the path {relative!r} is not UTF-8; rename it")
         elif not path.is_file():
-            yield _rejected(relative, f"{relative!r} is not a regular file")
-        elif not re.search(r"[^\W_]", category):
-            yield _rejected(relative, f"the category {category!r} holds no word; name one in labels.csv")
+            yield reject(SOURCE, relative, f"{relative!r} is not a regular file")
+        elif not has_word(category):
+            yield reject(SOURCE, relative, f"the category {category!r} holds no word; name one in labels.csv")
         else:
             yield _object(relative, path, category, labels.get(relative, {}), options.license)
     for relative in sorted(labels.keys() - models.keys()):
-        yield _rejected(relative, f"the labels name {relative!r}, which is not a model file in {root}")
-
-
-def _rejected(relative: str, message: str) -> Rejected:
-    return Rejected(make_uid(SOURCE, relative), stage="list", reason=BAD_ASSET, message=message)
+        yield reject(SOURCE, relative, f"the labels name {relative!r}, which is not a model file in {root}")
 
 
 def _object(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from mvcap.categories import has_word
 from mvcap.class_names import clean_name
 from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, TOO_BIG
@@ -29,6 +30,7 @@ from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import plain_parts
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
 from mvcap.sources._frames import PICTURE_SUFFIXES
+from mvcap.sources._listing import reject
 from mvcap.sources._renders import Unusable, file_names, numbered
 from mvcap.sources._sequences import Frame, placed
 from mvcap.sources._tables import read_categories
@@ -70,10 +72,10 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
         category = categories.get(source_id) or _category_of(folder, root)
         if not is_utf8(folder):
             message = f"the path {source_id!r} is not UTF-8; rename it"
-            yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
-        elif not re.search(r"[^\W_]", category):
+            yield reject(SOURCE, source_id, message)
+        elif not has_word(category):
             message = f"{source_id!r} has no category: name one in options.categories"
-            yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+            yield reject(SOURCE, source_id, message)
         else:
             yield _object(source_id, folder, category, options.license)
 

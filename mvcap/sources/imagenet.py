@@ -24,6 +24,7 @@ from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputErro
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
+from mvcap.sources._listing import reject
 from mvcap.sources._renders import file_names
 
 SOURCE = "imagenet"
@@ -60,7 +61,7 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
         if wnid in names:
             yield from _of_folder(root / wnid, names[wnid], options.license)
         else:
-            yield Rejected(make_uid(SOURCE, wnid), "list", BAD_ASSET, f"there is no name for {wnid}")
+            yield reject(SOURCE, wnid, f"there is no name for {wnid}")
     for path in sorted(root.glob("*.tar")):
         yield from _of_tar(path, names, options.license)
 
@@ -70,7 +71,7 @@ def _of_folder(folder: Path, category: str, license_name: str) -> Iterator[Selec
         source_id = f"{folder.name}/{file}"
         if not is_utf8(file):
             message = f"the name {source_id!r} is not UTF-8"
-            yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+            yield reject(SOURCE, source_id, message)
         elif PurePosixPath(file).suffix.lower() in SUFFIXES:
             yield _object(source_id, folder / file, category, license_name)
 
@@ -84,7 +85,7 @@ def _of_tar(path: Path, names: dict[str, str], license_name: str) -> Iterator[Se
             yield _object(source_id, path, category, license_name)
         else:
             message = f"{source_id!r} has no picture, or no class that is known"
-            yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+            yield reject(SOURCE, source_id, message)
 
 
 def open_pictures(options: Options) -> FindPictures:

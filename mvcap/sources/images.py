@@ -14,12 +14,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
 
+from mvcap.categories import has_word
 from mvcap.config import OPERATIONAL, AbsolutePath
 from mvcap.errors import BAD_ASSET, AssetFolderError
 from mvcap.pictures import FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import is_utf8, readable_folder, walk_files
+from mvcap.sources._listing import reject
 from mvcap.sources._picture_tables import PictureRow, find_table, read_table
 
 SOURCE = "images"
@@ -50,15 +52,17 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
         present = [path for row in rows if (path := folder.files.get(row.file_name))]
         category = rows[0].category or _folder_name(rows[0].file_name)
         if not present:
-            yield _rejected(source_id, f"the table names {source_id!r}, which is no file in {folder.root}")
+            yield reject(
+                SOURCE, source_id, f"the table names {source_id!r}, which is no file in {folder.root}"
+            )
         elif not all(map(is_utf8, present)):
-            yield _rejected(source_id, f"the path {source_id!r} is not UTF-8; rename it")
-        elif not re.search(r"[^\W_]", category):
-            yield _rejected(source_id, f"{source_id!r} has no category: name one in the table")
+            yield reject(SOURCE, source_id, f"the path {source_id!r} is not UTF-8; rename it")
+        elif not has_word(category):
+            yield reject(SOURCE, source_id, f"{source_id!r} has no category: name one in the table")
         else:
             yield _object(source_id, present[0], category, rows[0], options.license)
     for name in folder.unnamed:
-        yield _rejected(name, f"the table has no row for {name!r}")
+        yield reject(SOURCE, name, f"the table has no row for {name!r}")
 
 
 def open_pictures(options: Options) -> FindPictures:
@@ -149,10 +153,6 @@ def _numbered(rows: list[PictureRow], where: Path) -> list[PictureRow]:
 
 def _folder_name(file_name: str) -> str:
     return re.sub(r"[\W_]+", " ", Path(file_name).parent.name).strip()
-
-
-def _rejected(source_id: str, message: str) -> Rejected:
-    return Rejected(make_uid(SOURCE, source_id), stage="list", reason=BAD_ASSET, message=message)
 
 
 def _object(

@@ -25,6 +25,7 @@ from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import Archive, EntryContent, plain_parts
 from mvcap.sources._folders import is_utf8, readable_folder
 from mvcap.sources._json import iterate_list
+from mvcap.sources._listing import reject
 from mvcap.sources._renders import Unusable
 from mvcap.sources._tables import read_categories
 
@@ -69,10 +70,10 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
             continue
         else:
             message = f"no table gives {uid!r} a category"
-        yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+        yield reject(SOURCE, source_id, message)
     for path in release.unusable:
         message = f"{path!r} is no path of a picture below the folder"
-        yield Rejected(make_uid(SOURCE, path), "list", BAD_ASSET, message)
+        yield reject(SOURCE, path, message)
 
 
 def open_pictures(options: Options) -> FindPictures:

@@ -15,13 +15,13 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from mvcap.config import OPERATIONAL, AbsolutePath
-from mvcap.errors import BAD_ASSET
 from mvcap.pictures import Content, FileContent, FindPictures, Picture, UnusableInputError
 from mvcap.plan import make_uid
 from mvcap.poses import make_camera
 from mvcap.records import Camera, ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._archives import Archive, EntryContent
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
+from mvcap.sources._listing import reject
 from mvcap.sources._renders import Unusable, file_names, numbered, read_pose
 from mvcap.sources._tables import read_categories
 
@@ -65,12 +65,12 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     objects = zips | {name: root / name for name in subfolders(root)}
     for uid, path in objects.items():
         if not is_utf8(path):
-            yield Rejected(make_uid(SOURCE, uid), "list", BAD_ASSET, f"the name {uid!r} is not UTF-8")
+            yield reject(SOURCE, uid, f"the name {uid!r} is not UTF-8")
         elif category := categories.get(uid):
             yield _object(uid, path, category, options.license)
         else:
             message = f"{options.categories.name} gives {uid!r} no category"
-            yield Rejected(make_uid(SOURCE, uid), "list", BAD_ASSET, message)
+            yield reject(SOURCE, uid, message)
 
 
 def open_pictures(options: Options) -> FindPictures:

@@ -18,12 +18,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from mvcap.config import OPERATIONAL, AbsolutePath
-from mvcap.errors import BAD_ASSET
 from mvcap.pictures import FindPictures
 from mvcap.plan import make_uid
 from mvcap.plugins import missing_extra
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import is_utf8, readable_folder, subfolders
+from mvcap.sources._listing import reject
 from mvcap.sources._sequences import Spread
 from mvcap.sources.mvimgnet.names import class_names
 
@@ -72,27 +72,24 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
             source_id = f"{class_id}/{instance}"
             if not is_utf8(instance):
                 message = f"the name {instance!r} is not UTF-8; rename it"
-                yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+                yield reject(SOURCE, source_id, message)
             elif category:
                 yield _object(source_id, root / class_id / instance, category, options.license)
             else:
                 message = f"the list of class names has no {class_id}"
-                yield Rejected(make_uid(SOURCE, source_id), "list", BAD_ASSET, message)
+                yield reject(SOURCE, source_id, message)
 
 
 def open_pictures(options: Options) -> FindPictures:
     """Return what reads a scene's reconstruction and chooses its frames."""
     from mvcap.sources.mvimgnet.scenes import Scenes
 
-    masks = None
-    if options.masks:
-        masks = options.mask_path or options.path
     return Scenes(
-        options.path.expanduser().absolute(),
+        options.path,
         min_views=options.min_views,
         views=options.views,
         spread=options.spread,
-        masks=masks.expanduser().absolute() if masks else None,
+        masks=(options.mask_path or options.path) if options.masks else None,
     ).find
 
 

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from mvcap.categories import has_word
 from mvcap.config import OPERATIONAL
 from mvcap.downloads import HubDataset, require_room
-from mvcap.errors import BAD_ASSET, NO_CATEGORY, FetchError, HubUnreachableError, Reason, did_you_mean
+from mvcap.errors import NO_CATEGORY, FetchError, HubUnreachableError, did_you_mean
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
+from mvcap.sources._listing import reject
 from mvcap.sources.objaverse.annotations import LICENSES, Annotation, Wanted, read_annotation
 from mvcap.sources.objaverse.cache import OBJECT_PATHS, Cache, shard_of
 from mvcap.sources.objaverse.choice import (
@@ -95,9 +96,9 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
     members: dict[str, list[str]] = defaultdict(list)
     for uid in sorted(choices):
         if (shard := shard_of(paths.get(uid, ""))) is None:
-            yield _rejected(uid, BAD_ASSET, f"Objaverse holds no object {uid!r}")
+            yield reject(SOURCE, uid, f"Objaverse holds no object {uid!r}")
         elif flaw := _flaw(choices[uid]):
-            yield _rejected(uid, NO_CATEGORY, flaw)
+            yield reject(SOURCE, uid, flaw, reason=NO_CATEGORY)
         else:
             members[shard].append(uid)
     cache.fetch_annotations(members)
@@ -106,7 +107,7 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
         annotations = cache.annotations(shard)
         for uid in members[shard]:
             if uid not in annotations:
-                yield _rejected(uid, BAD_ASSET, f"metadata/{shard}.json.gz has no annotation of {uid!r}")
+                yield reject(SOURCE, uid, f"metadata/{shard}.json.gz has no annotation of {uid!r}")
             elif wanted.includes(annotation := read_annotation(annotations[uid])):
                 yield _object(uid, choices[uid], annotation, cache.root / paths[uid])
 
@@ -224,10 +225,6 @@ def _flaw(choice: Choice) -> str | None:
     if not choice.categories:
         return "it is not in the LVIS lists; `mvcap filter` finds categories for other objects"
     return f"the LVIS lists name {len(choice.categories)} categories: {', '.join(choice.categories)}"
-
-
-def _rejected(uid: str, reason: Reason, message: str) -> Rejected:
-    return Rejected(make_uid(SOURCE, uid), stage="list", reason=reason, message=message)
 
 
 def _object(uid: str, choice: Choice, annotation: Annotation, asset: Path) -> SelectedObject:

@@ -13,10 +13,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mvcap.errors import BAD_ASSET, AssetFolderError
+from mvcap.errors import AssetFolderError
 from mvcap.files import cache_folder
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
+from mvcap.sources._listing import reject
 from mvcap.sources.sh3f.catalog import Furniture, read_catalog
 from mvcap.sources.sh3f.unpack import unpack_library
 
@@ -59,7 +60,7 @@ def list_objects(options: Options) -> Iterator[SelectedObject | Rejected]:
             yield _object(furniture, category)
     for source_id in [source_id for source_id in labels if source_id not in listed]:
         message = "none of the furniture libraries holds this model"
-        yield Rejected(make_uid(SOURCE, source_id), stage="list", reason=BAD_ASSET, message=message)
+        yield reject(SOURCE, source_id, message)
 
 
 def _furniture(path: Path | None) -> Iterator[Furniture]:
