@@ -32,6 +32,13 @@ SECOND_FREQUENCY_PENALTY: Final = 0.5
 """Against loops in a caption written again. The protocol's range is -2 to 2; OpenAI's reference calls 0.1
 to 1 reasonable where repetition is to be reduced and no more."""
 
+REFUSED_AT_FIRST: Final = 16
+"""Refusals, of more than one prompt, without a single answer before them: the server, not the pictures. Were
+even half of all views refused for what they show, one run in 65,000 would begin with so many."""
+REFUSED_FOR_ONE_PROMPT: Final = 128
+"""The same where all have one prompt: more than the 100 views that an object has unless told otherwise, since
+a server may refuse a category by its name."""
+
 
 class Options(BaseModel):
     """Which server and model, and how it writes."""
@@ -101,6 +108,9 @@ class OpenAICaptioner:
             max_retries=options.retries,
         )
         self._pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="openai")
+        self._ever_answered = False
+        self._refused_prompts: list[str] = []
+        """Of all requests, as long as none was answered."""
 
     @property
     def identity(self) -> Mapping[str, Json]:
@@ -128,7 +138,8 @@ class OpenAICaptioner:
         A picture that the server cannot caption, though it answers otherwise, gets a `NoCaption`.
 
         Raises:
-            ModelUnavailableError: the server refuses the key or no longer has the model.
+            ModelUnavailableError: the server refuses the key, no longer has the model, or has refused each of
+                the first requests.
             InfrastructureError: it is gone, or limits the rate for longer than the retries last.
         """
         return self._ask_all(images, prompts, self._generation_arguments())
@@ -156,6 +167,7 @@ class OpenAICaptioner:
                 request.cancel()  # after an error, those that wait have no chance either
         if any(isinstance(answer, _ServerTrouble) for answer in answers):
             self._require_server()
+        self._require_any_answer(answers, prompts)
         return answers
 
     def _ask(self, url: str, prompt: str, arguments: Mapping[str, Any]) -> str | NoCaption:
@@ -175,6 +187,8 @@ class OpenAICaptioner:
             return _ServerTrouble(TIMEOUT, f"no answer within {self._options.timeout_s:g} s, several times")
         except (openai.APIConnectionError, openai.InternalServerError) as error:
             return _ServerTrouble(ERROR, self._said(error))
+        except openai.APIStatusError as error:
+            return _Refusal(ERROR, self._said(error))
         except openai.OpenAIError as error:
             return NoCaption(ERROR, self._said(error))
         except ValueError:  # what the client's JSON parser raises
@@ -227,6 +241,31 @@ class OpenAICaptioner:
             ) from error
         except (openai.OpenAIError, ValueError):
             return  # whatever it says, it speaks
+
+    def _require_any_answer(self, answers: Sequence[str | NoCaption], prompts: Sequence[str]) -> None:
+        """Tell a server that refuses some pictures from one that takes none as they are sent.
+
+        Raises:
+            ModelUnavailableError: it has answered nothing yet, and refused more than chance explains.
+        """
+        refusals = [answer for answer in answers if isinstance(answer, _Refusal)]
+        trouble = [answer for answer in answers if isinstance(answer, _ServerTrouble)]
+        self._ever_answered |= len(refusals) + len(trouble) < len(answers)
+        if self._ever_answered or not refusals:
+            return
+        refused = self._refused_prompts
+        refused += [
+            prompt for prompt, answer in zip(prompts, answers, strict=True) if isinstance(answer, _Refusal)
+        ]
+        limit = REFUSED_AT_FIRST if len(set(refused)) > 1 else REFUSED_FOR_ONE_PROMPT
+        if len(refused) >= limit:
+            raise ModelUnavailableError(
+                f"the server at {self._options.base_url} has refused each of the first {len(refused)} "
+                f"requests: {refusals[-1].message}\nChange what it objects to (captions.options.model and "
+                "max_new_tokens, captions.prompt, or the server's own limits, of a picture's size and of its "
+                "context), then give the same command again. Views of shards that were done before are "
+                "rejected already: `mvcap retry` with --failed asks for these once more"
+            )
 
     def _generation_arguments(self) -> dict[str, Json]:
         options = self._options
@@ -292,3 +331,7 @@ class OpenAICaptioner:
 
 class _ServerTrouble(NoCaption):
     """A failure that may be the server's own."""
+
+
+class _Refusal(NoCaption):
+    """An answer of HTTP 4xx."""

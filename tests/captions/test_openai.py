@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from captions.backends.openai import OpenAICaptioner, Options, check
+from captions.captioner import NoCaption
 from captions.stage import caption_views
 from mvcap.errors import (
     EMPTY_CAPTION,
@@ -116,6 +117,32 @@ def test_a_picture_that_fails_is_a_failure_of_its_own(
     assert (failed.stage, failed.reason, failed.view_index) == ("caption", reason, 1)
     assert said in failed.message
     assert len(failed.message) < 400
+
+
+def test_a_server_that_refuses_all_from_the_start_ends_the_run_with_its_words(connect):
+    captioner = connect()
+    first = captioner.caption([PICTURE] * 15, [f"toolong {n % 2}" for n in range(15)])
+    assert all(isinstance(answer, NoCaption) for answer in first), "15 may still be the pictures' own fault"
+    with pytest.raises(
+        ModelUnavailableError, match=r"(?s)first 16 requests: .*longer than the context.*retry"
+    ):
+        captioner.caption([PICTURE], ["toolong 1"])
+
+
+def test_refusals_of_one_prompt_alone_may_be_those_of_a_whole_object(connect):
+    captioner = connect()
+    assert len(captioner.caption([PICTURE] * 100, ["toolong"] * 100)) == 100
+    with pytest.raises(ModelUnavailableError, match="first 128 requests"):
+        captioner.caption([PICTURE] * 28, ["toolong"] * 28)
+
+
+def test_after_one_answer_every_refusal_is_a_failure_of_its_picture(connect):
+    captioner = connect()
+    prompts = ["fine", *(f"toolong {n}" for n in range(200))]
+    answer, *refusals = captioner.caption([PICTURE] * 201, prompts)
+    assert isinstance(answer, str)
+    assert {type(refusal).__base__ for refusal in refusals} == {NoCaption}
+    assert len(captioner.caption([PICTURE] * 20, prompts[1:21])) == 20
 
 
 def test_a_silent_model_gives_an_empty_caption(connect, make_view: Callable[..., View]):
