@@ -14,6 +14,7 @@ import psutil
 
 from mvcap.errors import DatasetLockedError, OutputError
 from mvcap.holds import Guard, Part, SliceAtWork, unguarded
+from mvcap.local_files import disk_full_explained
 
 
 class Flock:
@@ -30,12 +31,17 @@ class Flock:
         return unguarded
 
     def announce(self, **facts: Any) -> None:
-        """See `mvcap.holds.Hold.announce`; what it writes is gone when the lock is."""
+        """See `mvcap.holds.Hold.announce`; what it writes is gone when the lock is.
+
+        Raises:
+            DiskFullError: there is no room for it; the lock is held all the same.
+        """
         self._announced = True
         self._file.truncate(0)
         who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-        self._file.write(json.dumps(who | facts))
-        self._file.flush()
+        with disk_full_explained(Path(self._file.name)):
+            # Nothing may stay in a buffer: it would be written, and fail, again when the file is closed.
+            os.write(self._file.fileno(), json.dumps(who | facts).encode())
 
     def choosing(self) -> AbstractContextManager[None]:
         """See `mvcap.holds.Hold.choosing`."""

@@ -1,10 +1,12 @@
 """Find and delete what no commit needs: unfinished files, broken shards set aside, captioned views."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from mvcap import files
 from mvcap.commits import CAPTION, RENDER, STAGES
+from mvcap.errors import DiskFullError
 from mvcap.places import Place
 from mvcap.plan import Plan, Shard
 from mvcap.storage import Store
@@ -42,11 +44,15 @@ def collect_garbage(
         _roll_forward(store, plan)
         found = list(find_garbage(store, plan))
         if delete and found:
-            hold.announce()
-            for shard in _with_idle_views(store, plan):
-                store.drop_views(shard)  # its record says so before the file goes
-            for item in found:
-                files.delete(_place(store, item.file))
+            with suppress(DiskFullError):  # which is what it is run for
+                hold.announce()
+            idle = list(_with_idle_views(store, plan))
+            waiting = {store.target(RENDER, shard) for shard in idle}
+            for place in (_place(store, item.file) for item in found):
+                if place not in waiting:
+                    files.delete(place)
+            for shard in idle:  # once there is room for their records, which say so before the files go
+                store.drop_views(shard)
             files.discard_uploads(root)
     return found
 

@@ -5,6 +5,7 @@ import pytest
 from mvcap import files
 from mvcap.commits import CAPTION, RENDER
 from mvcap.errors import DatasetLockedError, OutputError
+from mvcap.plan import Plan
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
@@ -94,3 +95,16 @@ def test_nothing_is_deleted_beside_a_driver_at_work_or_outside_a_dataset(littere
         collect_garbage(out, lambda _: None, delete=True)
     with pytest.raises(OutputError, match="not a dataset"):
         collect_garbage(tmp_path, lambda _: None, delete=True)
+
+
+def test_it_makes_room_on_a_disk_that_is_full_to_the_last_byte(tiny_disk):
+    store = Store(tiny_disk / "out")
+    store.write_plan(Plan(0, 1, {"train": 1.0}), [], [])
+    left = store.attempts / f"{files.TEMPORARY}0123456789ab-00000.parquet"
+    left.parent.mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        left.write_bytes(b"x" * 2**17)
+    (found,) = collect_garbage(store.root, lambda _: None, delete=True)
+    assert found.bytes > 0
+    assert not left.exists()
+    assert (store.internal / "lock").read_bytes() == b""
