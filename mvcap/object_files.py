@@ -206,9 +206,16 @@ def sha256_of(place: ObjectPlace) -> str:
 def discard_uploads(folder: ObjectPlace) -> None:
     """Abort unfinished uploads of parts: nobody sees them, and their room is paid for until that is done."""
     prefix = f"{folder.key}/" if folder.key else ""
+    uploads: list[dict[str, Any]] = []
+    onward: dict[str, str] | None = {}
     with explained(folder):
-        found = _call("list_multipart_uploads", Bucket=folder.bucket, Prefix=prefix)
-        for upload in found.get("Uploads", []):
+        while onward is not None:
+            page = _call("list_multipart_uploads", Bucket=folder.bucket, Prefix=prefix, **onward)
+            uploads += page.get("Uploads", [])
+            after = {name: page.get(f"Next{name}") for name in ("KeyMarker", "UploadIdMarker")}
+            told = {name: marker for name, marker in after.items() if marker}
+            onward = told if page.get("IsTruncated") and told else None
+        for upload in uploads:
             _call(
                 "abort_multipart_upload",
                 Bucket=folder.bucket,

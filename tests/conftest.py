@@ -107,7 +107,7 @@ def s3(_s3_server: Any, s3_environment: dict[str, str], monkeypatch: pytest.Monk
     _s3_server.make_bucket(f"bucket-{uuid4().hex[:8]}")
     yield _s3_server
     _s3_server.faults.clear()
-    _s3_server.list_lag_s, _s3_server.torn = 0.0, 0
+    _s3_server.list_lag_s, _s3_server.torn, _s3_server.uploads_listed = 0.0, 0, 1000
 
 
 @pytest.fixture(scope="session")

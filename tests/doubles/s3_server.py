@@ -59,6 +59,8 @@ class S3:
     faults: list[Fault] = field(default_factory=list)
     list_lag_s: float = 0.0
     """For so long after its first put, an object is missing from lists."""
+    uploads_listed: int = 1000
+    """Unfinished uploads in a page of their list; moto knows no pages of them."""
     torn: int = 0
     """So many of the next contents end in the middle."""
     made: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -106,7 +108,9 @@ class S3:
         return self.failing(fault)
 
     def answering(self, request: Request, content: bytes) -> bytes:
-        """Leave new objects out of a list."""
+        """Leave new objects out of a list, and cut a list of unfinished uploads to one page."""
+        if request.method == "GET" and "uploads" in request.query:
+            return _page_of_uploads(request, content, self.uploads_listed)
         if not request.lists or not self.list_lag_s:
             return content
         root = ElementTree.fromstring(content)
@@ -116,6 +120,28 @@ class S3:
             if time.monotonic() - self.made.get((request.bucket, key), 0) < self.list_lag_s:
                 root.remove(entry)
         return ElementTree.tostring(root)
+
+
+def _page_of_uploads(request: Request, content: bytes, size: int) -> bytes:
+    """Keep the uploads after the markers that the request names, and name the next markers."""
+    root = ElementTree.fromstring(content)
+    space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
+    after = [request.query.get(name, [""])[0] for name in ("key-marker", "upload-id-marker")]
+    left = {}
+    for entry in root.findall(f"{space}Upload"):
+        root.remove(entry)
+        names = [entry.findtext(f"{space}{name}") or "" for name in ("Key", "UploadId")]
+        if names > after:
+            left[tuple(names)] = entry
+    page = sorted(left)[:size]
+    root.extend(left[names] for names in page)
+    truncated = root.find(f"{space}IsTruncated")
+    assert truncated is not None
+    truncated.text = "true" if len(left) > size else "false"
+    if len(left) > size:
+        for name, marker in zip(("NextKeyMarker", "NextUploadIdMarker"), page[-1], strict=True):
+            ElementTree.SubElement(root, f"{space}{name}").text = marker
+    return ElementTree.tostring(root)
 
 
 class Gate:

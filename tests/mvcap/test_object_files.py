@@ -136,6 +136,14 @@ def test_uploads_that_were_left_unfinished_are_let_go(root: ObjectPlace, s3: Any
     assert [upload["Key"] for upload in left] == ["data sets/another's"]
 
 
+def test_unfinished_uploads_are_let_go_however_many_pages_their_list_has(root: ObjectPlace, s3: Any):
+    s3.uploads_listed = 2
+    for name in ("a", "a", "b", "c", "d"):
+        object_files._call("create_multipart_upload", Bucket=root.bucket, Key=(root / name).key)
+    files.discard_uploads(root)
+    assert not object_files._call("list_multipart_uploads", Bucket=s3.bucket).get("Uploads")
+
+
 def test_what_is_fetched_at_once_counts_until_the_end_but_not_for_what_this_thread_changes(
     root: ObjectPlace, s3: Any
 ):
