@@ -33,6 +33,9 @@ from mvcap.tables import TableWriter, open_table, read_table
 
 INTERNAL = "_mvcap"
 
+LOST_PLAN_REMEDY = (
+    "nothing else says which objects a shard holds: put it back from a copy, or build into another folder"
+)
 PLAN_REMEDY = "delete it and run the same build again with its sources"
 CONFIG_REMEDY = "delete it and run the same build again with its configuration"
 REMOVALS_REMEDY = (
@@ -146,15 +149,19 @@ class Store:
         """Read the plan, or None where the folder holds no dataset yet.
 
         Raises:
-            CorruptDatasetError: the plan is damaged.
+            CorruptDatasetError: the plan is damaged, or lost while shards are there that were made by it.
         """
         path = self.internal / "plan.json"
         if not files.exists(path):
+            if any(file.suffix == ".json" for file in files.list_files(self.internal / "commits")):
+                raise CorruptDatasetError(
+                    f"{path} is missing, though shards are committed; {LOST_PLAN_REMEDY}"
+                )
             return None
         try:
             return Plan.from_json(json.loads(files.read_bytes(path)))
         except ValueError as error:
-            raise CorruptDatasetError(f"{path} is damaged: {error}") from error
+            raise CorruptDatasetError(f"{path} is damaged: {error}; {LOST_PLAN_REMEDY}") from error
 
     def require_plan(self) -> Plan:
         """Read the plan of a dataset that must exist.
@@ -393,9 +400,14 @@ class Store:
                 files.delete(path)
 
     def next_generation(self, stage: StageName, shard: Shard) -> int:
-        """Return the generation that work begun now will commit."""
-        previous = self.read_commit(stage, shard.index)
-        return previous.generation + 1 if previous else 0
+        """Return the generation that work begun now will commit.
+
+        Views whose record is lost take no number that data was made of: it would pass for made of them.
+        """
+        if previous := self.read_commit(stage, shard.index):
+            return previous.generation + 1
+        data = self.read_commit(CAPTION, shard.index) if stage == RENDER else None
+        return data.rendered + 1 if data and data.rendered is not None else 0
 
     def commit(
         self,

@@ -264,17 +264,22 @@ def _todo(store: Store, plan: Plan, steps: list[Step], request: Request) -> dict
         rendered = store.find_commit(RENDER, shard) is not None
         if request.render and not rendered:
             todo[RENDER].append(shard.index)
-        if (rendered or request.render) and not _captioned(store, shard, steps[-1].stage.settings):
+        settings = steps[-1].stage.settings
+        if (rendered or request.render) and not _captioned(store, shard, settings, rendered=rendered):
             todo[CAPTION].append(shard.index)
     return todo
 
 
-def _captioned(store: Store, shard: Shard, settings: str) -> bool:
-    """Tell whether a shard's data is what these settings ask for; null captions never replace others."""
+def _captioned(store: Store, shard: Shard, settings: str, *, rendered: bool) -> bool:
+    """Tell whether a shard's data is what these settings ask for; null captions never replace others.
+
+    Data is looked at once more where the views, though the data stands, are not `rendered` any more: what
+    failed to render then may be there now.
+    """
     commit = store.find_commit(CAPTION, shard)
     if commit is None or (settings not in (commit.settings, UNCAPTIONED)):
         return False
-    return commit.settings != settings or not store.is_outdated(commit)
+    return commit.settings != settings or (rendered and not store.is_outdated(commit))
 
 
 def _check_tools(

@@ -9,6 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mvcap.cli.app import app
+from mvcap.commits import RENDER
+from mvcap.errors import CorruptDatasetError
+from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
 from pipelines.runners.local import LocalRunner
@@ -126,3 +129,45 @@ def test_any_number_of_views_works(models, fake_config, tmp_path, views: int):
     indices = [row["view_index"] for path in data_files(out) for row in rows(path)]
     assert sorted(indices) == sorted([*range(views), *range(views)])
     assert verify_dataset(out, deep=True) == []
+
+
+@pytest.mark.parametrize("loss", ["verified", "by hand", "record"])
+def test_views_made_anew_beside_captions_that_stood_get_their_captions(
+    models, fake_config, tmp_path, loss: str
+):
+    keep = {"run__keep_views": "true", "plan__objects_per_shard": 6}
+    failing = fake_config(models(*NAMES), render__options__fail="{cups/c: crash}", **keep)
+    out = tmp_path / "out"
+    build(failing, Request(out), LocalRunner(drop_views=False), lambda _: None)
+    store = Store(out)
+    (shard,) = store.require_plan().shards
+    views = store.target(RENDER, shard)
+    if loss == "record":
+        store.commit_path(RENDER, 0).write_bytes(b"")
+    else:
+        views.write_bytes(views.read_bytes()[:-1])
+    if loss == "verified":
+        verify_dataset(out)
+    config = failing if loss == "by hand" else fake_config(models(), **keep)
+    outcome = build(config, Request(out), LocalRunner(drop_views=False), lambda _: None)
+    assert (outcome.complete, outcome.views) == (True, 15 if loss == "by hand" else 18)
+    assert verify_dataset(out, deep=True) == []
+
+
+def test_rendering_alone_makes_lost_views_anew_and_keeps_the_captions(models, fake_config, tmp_path):
+    config, out = fake_config(models(*NAMES), run__keep_views="true"), tmp_path / "out"
+    build(config, Request(out), LocalRunner(drop_views=False), lambda _: None)
+    before = [rows(path) for path in data_files(out)]
+    store = Store(out)
+    store.target(RENDER, store.require_plan().shards[0]).unlink()
+    build(config, Request(out, caption=False), LocalRunner(drop_views=False), lambda _: None)
+    assert [rows(path) for path in data_files(out)] == before
+
+
+def test_a_plan_that_is_lost_is_not_taken_for_a_new_dataset(built, models, fake_config):
+    _, out = built
+    (out / "_mvcap/plan.json").unlink()
+    before = checksums(out)
+    with pytest.raises(CorruptDatasetError, match=r"plan\.json is missing, though shards are committed"):
+        run(fake_config(models(*NAMES, "lamps/another")), out)
+    assert checksums(out) == before
