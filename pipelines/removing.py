@@ -22,7 +22,7 @@ from mvcap.removals import Removal
 from mvcap.storage import Store
 from pipelines.control_table import forget_objects
 from pipelines.evaluation_list import find_named
-from pipelines.finish import finish
+from pipelines.finish import SUMMARIES, finish
 from pipelines.leak_free import rendered_assets
 from pipelines.rewriting import rewrite_shard
 from pipelines.surveying import Outcome, survey
@@ -97,11 +97,8 @@ def remove_objects(
         store.write_removals({**store.read_removals(), **fresh})
         purge_removed(store, plan)
         outcome = survey(store, plan)
-        if outcome.complete:
-            finish(store, plan, outcome, config)
-        else:
-            for path in (store.samples_path, store.page_path):
-                files.delete(path)  # pictures of an earlier state; the next finished build writes them anew
+        if outcome.complete or any(files.exists(store.root / name) for name in SUMMARIES):
+            finish(store, plan, outcome, config)  # what an unfinished one ended with before it grew names it
     say(f"removed {quantity(len(doomed.uids), 'object')} with {quantity(doomed.views, 'view')}")
     if doomed.twins:
         listed = ", ".join(doomed.twins[:NAMED]) + (", ..." if len(doomed.twins) > NAMED else "")

@@ -58,6 +58,8 @@ class _Facts:
     """Objects."""
     any_failure: bool
     """Whether `failures.parquet` has rows: for objects or single views."""
+    pending: int
+    """Objects of shards that are not done; 0 in a finished dataset."""
     removed: int
     splits: Mapping[str, int]
     """Rows of each split that has any."""
@@ -145,7 +147,9 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
     configured = {"seed": config.seed, **producing_settings(config.render)}
     views = Counter({uid: count for commit in held for uid, count in commit.views.items()})
     present = [item for item in store.read_objects() if item.uid in views]
-    removed = len(store.read_removals())
+    removals = store.read_removals()
+    unfinished = (shard for shard in plan.shards if data[shard.index] is None)
+    pending = len({uid for shard in unfinished for uid in shard.uids} - removals.keys())
     splits: Counter[str] = Counter()
     for shard in plan.shards:
         splits[shard.split] += commit.rows if (commit := data[shard.index]) else 0
@@ -157,9 +161,11 @@ def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
         failed=sum(len(shard.uids) for shard in plan.shards)
         + len(store.read_listing_failures())
         - len(present)
-        - removed,
+        - len(removals)
+        - pending,
+        pending=pending,
         any_failure=bool(store.read_listing_failures()) or any(c.rejected for c in (*held, *rendered)),
-        removed=removed,
+        removed=len(removals),
         splits={split: rows for split, rows in splits.items() if rows},
         categories=Counter(item.category for item in present),
         credits=Counter(
@@ -333,6 +339,8 @@ def _warnings(facts: _Facts) -> Iterable[str]:
         yield f"> {some} views have no captions yet; `mvcap caption` writes them."
     if facts.failed:
         yield f"{quantity(facts.failed, 'object')} failed; `failures.parquet` says why."
+    if facts.pending:
+        yield f"{quantity(facts.pending, 'object')} to come: the dataset is not finished."
     if facts.removed:
         were = by_number(facts.removed, "was", "were")
         yield (

@@ -161,6 +161,22 @@ def test_a_removal_that_was_killed_is_told_and_finished_by_the_next_build(built)
     assert verify_dataset(out) == []
 
 
+def test_what_an_unfinished_dataset_ended_with_before_it_grew_tells_of_it_too(built, models, fake_config):
+    config, out = built
+    grown = fake_config(models("vases/f", "vases/g", "vases/h"), run__keep_views=config.run.keep_views)
+    run(grown, out, part=(0, 2))
+    assert objects(out)[GONE]["status"] == "done"
+    assert remove(config, out, GONE).complete is False
+    assert objects(out)[GONE]["status"] == "removed"
+    card = (out / "README.md").read_text()
+    assert "1 object was removed after the build" in card
+    assert "2 objects to come: the dataset is not finished" in card
+    assert "failed; `failures.parquet` says why" not in card
+    run(grown, out)
+    assert "to come" not in (out / "README.md").read_text()
+    assert verify_dataset(out, deep=True) == []
+
+
 def test_a_failed_object_is_no_failure_once_it_is_removed(models, fake_config, tmp_path):
     config, out = fake_config(models(*NAMES), render__options__fail="{cups/c: crash}"), tmp_path / "out"
     assert len(run(config, out).failures) == 1
