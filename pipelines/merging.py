@@ -5,6 +5,7 @@ objects already is written without them; one of which it holds all is left out.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,8 +29,14 @@ from mvcap.storage import INTERNAL, Store
 from mvcap.tables import TableWriter
 from pipelines.finish import finish
 from pipelines.leak_free import rendered_assets
-from pipelines.merge_checks import Part, count_shared, refuse_learnt_evaluation, refuse_unlike
-from pipelines.planning import saved_settings
+from pipelines.merge_checks import (
+    Part,
+    count_shared,
+    digest_of,
+    refuse_learnt_evaluation,
+    refuse_unlike,
+)
+from pipelines.planning import OWNED, saved_settings
 from pipelines.removing import purge_removed, told_of, without_objects
 from pipelines.rewriting import carried
 from pipelines.surveying import Outcome, survey
@@ -90,6 +97,13 @@ def merge_datasets(
     if shared:
         stand = by_number(shared, "stands", "stand")
         say(f"{quantity(shared, 'object')} {stand} in several of them, all alike: each is kept once")
+    if outcome.uncaptioned and (captioned := _first_captioned(parts)):
+        have = by_number(outcome.uncaptioned, "has", "have")
+        command = shlex.join(["mvcap", "caption", str(out)])
+        say(
+            f"{quantity(outcome.uncaptioned, 'view')} {have} no caption yet; `{command}` writes them "
+            f"with the settings of {captioned.root}"
+        )
     return outcome
 
 
@@ -123,6 +137,11 @@ def _require_folders(roots: Sequence[Place], out: Place) -> tuple[list[Path], Pa
         raise UsageError("a dataset is named twice; give each once, and a new folder with --out")
     if len(roots) < 2:
         raise UsageError("name at least two datasets to join")
+    for folder, place in zip(folders, resolved[:-1], strict=False):
+        if resolved[-1].is_relative_to(place):
+            raise UsageError(
+                f"{out} lies in {folder}, which stays as it is: choose a folder beside it with --out"
+            )
     return folders[:-1], folders[-1]
 
 
@@ -184,16 +203,26 @@ def _settings_in_use(part: Part) -> set[tuple[StageName, str]]:
 
 
 def _joined_config(parts: Sequence[Part]) -> bytes:
-    """Return the first dataset's configuration with the sources of all."""
+    """Return the first dataset's configuration with the sources of all, and how captions were written.
+
+    The first dataset may have no captions: views without any are to get such as the others have.
+    """
     recorded = [part.store.read_config() or {"config": {}, "stages": {}} for part in parts]
+    captioned = recorded[parts.index(_first_captioned(parts) or parts[0])]
     sources = {
         json.dumps(source, sort_keys=True, default=str): source
         for content in recorded
         for source in content["config"].get("sources", ())
     }
-    config = {**recorded[0]["config"], "sources": list(sources.values())}
-    content = {"config": config, "stages": recorded[0]["stages"]}
+    captions = {name: captioned["config"][name] for name in OWNED[CAPTION] if name in captioned["config"]}
+    config = {**recorded[0]["config"], **captions, "sources": list(sources.values())}
+    digest = {stage: digest for stage, digest in captioned["stages"].items() if stage == CAPTION}
+    content = {"config": config, "stages": {**recorded[0]["stages"], **digest}}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
+
+
+def _first_captioned(parts: Sequence[Part]) -> Part | None:
+    return next((part for part in parts if digest_of(part, CAPTION)), None)
 
 
 def _joined_leaks(parts: Sequence[Part], planned: Collection[str]) -> Leaks:

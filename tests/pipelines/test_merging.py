@@ -144,6 +144,25 @@ def test_it_can_be_opened_shown_reported_shrunk_and_grown(pair, tmp_path, fake_c
     assert verify_dataset(pair[1], deep=True) == []
 
 
+@pytest.mark.parametrize("captioned_first", [True, False])
+def test_views_without_captions_get_such_as_the_captioned_dataset_has(
+    make, fake_config, write_models, tmp_path, captioned_first: bool
+):
+    one = make("one", "chairs/a", "chairs/b", captions__prompt="'One {category}.'")
+    plain = fake_config(write_models(tmp_path / "plain models", "cups/c"), captions__prompt="'Unused.'")
+    run(plain, tmp_path / "plain", caption=False)
+    said: list[str] = []
+    roots = (one, tmp_path / "plain") if captioned_first else (tmp_path / "plain", one)
+    out = tmp_path / "both"
+    assert merge(out, *roots, said=said).uncaptioned == 3
+    assert (
+        f"3 views have no caption yet; `mvcap caption {out}` writes them with the settings of {one}" in said
+    )
+    caption = ["caption", str(out), "--runner", "local"]
+    assert CliRunner().invoke(app, caption).exit_code == 0
+    assert {row["prompt"] for row in rows(out).values()} == {"One chairs.", "One cups."}
+
+
 def test_objects_of_both_are_kept_once_and_counted(make, tmp_path):
     one = make("one", "chairs/a", "chairs/b", "cups/c")
     two = make("two", "chairs/b", "cups/c", "vases/f", "vases/g")
@@ -246,6 +265,12 @@ def test_a_broken_shard_is_refused_and_the_merge_goes_on_once_it_is_mended(make,
     run(fake_config(tmp_path / "two models"), two)
     assert merge(tmp_path / "both", one, two).views == 6
     assert verify_dataset(tmp_path / "both", deep=True) == []
+
+
+def test_a_dataset_is_not_made_inside_one_that_it_is_joined_of(pair, tmp_path):
+    with pytest.raises(UsageError, match="which stays as it is: choose a folder beside it"):
+        merge(pair[1] / "joined", *pair)
+    assert not (pair[1] / "joined").exists()
 
 
 def test_what_cannot_be_joined_is_refused_with_what_to_do(pair, make, tmp_path, fake_config, write_models):
