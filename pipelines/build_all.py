@@ -28,6 +28,7 @@ from pipelines.planning import (
     recaption_command,
     refuse_changed_settings,
     refuse_other_slices,
+    refuse_place_in_sources,
     save_config,
     save_plan,
 )
@@ -82,7 +83,10 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         MvcapError: whatever ended the run; the same command goes on from the committed shards.
     """
     store = Store(request.out)
-    listing = _list(config, store, runner, say) if request.render and request.again is None else None
+    listing = None
+    if request.render and request.again is None:
+        refuse_place_in_sources(config, store)
+        listing = _list(config, store, runner, say)
     files.require_writable(request.out)
     with store.lock(request.part, steal=request.steal_lock, tell=say) as hold:
         steps = _steps(config, request)

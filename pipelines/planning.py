@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,13 +12,20 @@ from pydantic import BaseModel
 from mvcap import files, plugins
 from mvcap.commits import CAPTION, RENDER, UNCAPTIONED, StageName
 from mvcap.config import Config, SourceConfig, difference, settings_hash
-from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, UsageError
+from mvcap.errors import (
+    ConfigChangedError,
+    CorruptDatasetError,
+    EmptyInputError,
+    OutputError,
+    UsageError,
+)
 from mvcap.holds import Hold
 from mvcap.leaks import Leaks
 from mvcap.plan import Plan
 from mvcap.records import Rejected, SelectedObject
 from mvcap.redaction import redacted_values
 from mvcap.storage import Store
+from pipelines.importing import gives_pictures
 from pipelines.leak_free import Planned, extend_without_leaks
 
 ADVICE = "Set them back, or build into another folder with --out."
@@ -62,6 +70,32 @@ def list_objects(config: Config) -> Listing:
     if not objects:
         raise EmptyInputError(_nothing_found(config, len(rejected)))
     return Listing(objects, tuple(rejected.values()))
+
+
+def refuse_place_in_sources(config: Config, store: Store) -> None:
+    """Refuse a dataset's place inside what is to be read: its own pictures would become objects.
+
+    A dataset of models that was begun there goes on, for it holds none.
+
+    Raises:
+        OutputError: with the folder.
+    """
+    place = store.root
+    for section in config.sources:
+        folder = getattr(section.options, "path", None)
+        if not isinstance(folder, Path) or not isinstance(place, Path):
+            continue
+        if not place.resolve().is_relative_to(folder.expanduser().resolve()):
+            continue
+        if store.read_plan() is None:
+            raise OutputError(
+                f"{place} lies in {folder}, which is read: choose a folder outside of it with --out"
+            )
+        if gives_pictures(section):
+            raise OutputError(
+                f"{place} lies in {folder}, which is read: its own pictures would become objects; move it "
+                "out of there, and name its new place with --out"
+            )
 
 
 def _nothing_found(config: Config, rejected: int) -> str:

@@ -5,9 +5,16 @@ import threading
 
 import pytest
 import yaml
+from PIL import Image
 
 from mvcap.commits import CAPTION, RENDER
-from mvcap.errors import ConfigChangedError, CorruptDatasetError, EmptyInputError, UsageError
+from mvcap.errors import (
+    ConfigChangedError,
+    CorruptDatasetError,
+    EmptyInputError,
+    OutputError,
+    UsageError,
+)
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
@@ -197,3 +204,28 @@ def test_an_object_that_two_sources_list_alike_counts_once(fake_config, write_mo
     folder = write_models(tmp_path / "one", "chairs/a")
     source = {"source": "folder", "options": {"path": str(folder)}}
     assert len(list_objects(fake_config(folder, sources=[source, source])).objects) == 1
+
+
+@pytest.mark.parametrize("place", ["", "cups/out"])
+def test_a_dataset_is_not_begun_inside_what_it_reads(models, fake_config, place: str):
+    folder = models(*NAMES)
+    with pytest.raises(OutputError, match="which is read: choose a folder outside of it with --out"):
+        run(fake_config(folder), folder / place)
+    assert not (folder / place / "_mvcap").exists()
+
+
+def test_one_of_models_that_was_begun_there_goes_on_and_one_of_pictures_does_not(
+    models, fake_config, tmp_path
+):
+    folder = models(*NAMES)
+    run(fake_config(folder), tmp_path / "out")
+    (tmp_path / "out").rename(folder / "out")
+    assert run(fake_config(folder), folder / "out").objects == len(NAMES)
+    pictures = tmp_path / "pictures"
+    (pictures / "cups").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(pictures / "cups/one.png")
+    imported = fake_config(folder, sources=[{"source": "images", "options": {"path": str(pictures)}}])
+    run(imported, tmp_path / "imported")
+    (tmp_path / "imported").rename(pictures / "imported")
+    with pytest.raises(OutputError, match="its own pictures would become objects; move it out"):
+        run(imported, pictures / "imported")
