@@ -42,7 +42,7 @@ class Commit:
     """Rows of each object that has any."""
     rejected: tuple[Rejected, ...] = ()
     assets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What is known of the model file of each object that has rows: see `mvcap.schema.asset_row`."""
+    """What is known of the model file of each object that has rows: see `mvcap.rows.asset_row`."""
     duplicates: Mapping[str, str] = field(default_factory=dict)
     """The column `duplicate_of` of the file's rows, for each uid where it is not null."""
     made_by: Mapping[str, Any] = field(default_factory=dict)

@@ -1,26 +1,23 @@
-"""The Arrow schemas of a dataset and the way from records to rows and back.
+"""The columns of a dataset's tables, and the version of their schemas.
 
 The files carry the metadata by which `datasets.load_dataset` decodes images; pandas, Polars, DuckDB and
 Ray Data read them as plain Parquet.
 """
 
 import json
-import re
-from base64 import b64encode
-from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
-from mvcap.config import HEX_COLOUR
 from mvcap.errors import CorruptDatasetError
-from mvcap.records import Camera, CaptionedView, Extras, ObjectRecord, Rejected, SelectedObject, View
 
 SCHEMA_VERSION = 4
 """2 added `flags`, `asset_sha256` and `renderer`; 3 what is known of a caption's quality and of model files,
 and `mask`, `depth`, `depth_scale` and `normals`; 4 what is known of near-duplicates. What an older version
 left is null."""
+
+HIDDEN_COLOUR = "#000000"
+"""Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
 
 CAMERA_CONVENTION = (
     "World: +Z up, right-handed; the object is normalised to the unit cube at the origin. "
@@ -30,29 +27,29 @@ CAMERA_CONVENTION = (
     "fov_deg is horizontal; distance is measured from the origin in edges of the unit cube."
 )
 
-DEPTH = (
+DEPTH_ABOUT = (
     "16 bits: distance of what is seen at the pixel's centre from the camera's plane, along its axis, in "
     "steps of depth_scale; 0 where nothing is, null unless asked for"
 )
-NORMALS = (
+NORMALS_ABOUT = (
     "8 bits: x, y, z of the normal at the pixel's centre in the world, -1 at 0 and 1 at 255; black where "
     "nothing is, null unless asked for"
 )
-CAPTION_FLAGS = "cut, echoes_prompt, render_artefact, repeats, too_short; null: the caption was not judged"
-AGREEMENT = "of its captions that name a {0}, the share that names the commonest; null: fewer than two do"
-BACKGROUND = "colour behind the object, where alpha is composited on it; or the picture's file name"
-HIDDEN_COLOUR = "#000000"
-"""Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
-
-DUPLICATE_OF = (
+FLAGS_ABOUT = "over_exposed, under_exposed, tiny_subject, clipped, untextured; null: not checked"
+CAPTION_FLAGS_ABOUT = (
+    "cut, echoes_prompt, render_artefact, repeats, too_short; null: the caption was not judged"
+)
+AGREEMENT_ABOUT = (
+    "of its captions that name a {0}, the share that names the commonest; null: fewer than two do"
+)
+BACKGROUND_ABOUT = "colour behind the object, where alpha is composited on it; or the picture's file name"
+DUPLICATE_OF_ABOUT = (
     "uid of the first object that it looks like; every split but train comes before train. null: it looks "
     "like none before it, or, as with imported pictures, none was looked for"
 )
 
-NO_EXTRAS = Extras(None, None, None, None)
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 FLAGS = pa.list_(pa.string())
-FLAGS_ABOUT = "over_exposed, under_exposed, tiny_subject, clipped, untextured; null: not checked"
 MATRIX = pa.list_(pa.float32())  # not fixed-size: pyarrow 25 cannot read a null back from one
 
 
@@ -72,10 +69,10 @@ VIEW_COLUMNS = [
     _column("captioner", pa.string(), True, "who wrote the caption; the commit records hold every detail"),
     _column("category_match", pa.string(), True, "exact, plural or synonym; null: it is not named"),
     _column("other_category", pa.string(), True, "category of the dataset that the caption names instead"),
-    _column("caption_flags", FLAGS, True, CAPTION_FLAGS),
+    _column("caption_flags", FLAGS, True, CAPTION_FLAGS_ABOUT),
     _column("caption_retried", pa.bool_(), True, "the better of two: the first attempt had a defect"),
     _column("clip_score", pa.float32(), True, "cosine of picture and caption, where it was asked for"),
-    _column("background", pa.string(), False, BACKGROUND),
+    _column("background", pa.string(), False, BACKGROUND_ABOUT),
     _column("azimuth_deg", pa.float32(), True, CAMERA_CONVENTION),
     _column("elevation_deg", pa.float32(), True, CAMERA_CONVENTION),
     _column("distance", pa.float32(), True, CAMERA_CONVENTION),
@@ -89,11 +86,11 @@ VIEW_COLUMNS = [
     _column("height", pa.int32(), False),
     _column("foreground_fraction", pa.float32(), True, "share of the picture that the object covers"),
     _column("mask", IMAGE, True, "8 bits: how much of each pixel the object covers; null unless asked for"),
-    _column("depth", IMAGE, True, DEPTH),
+    _column("depth", IMAGE, True, DEPTH_ABOUT),
     _column("depth_scale", pa.float32(), True, "object units for each step of depth"),
-    _column("normals", IMAGE, True, NORMALS),
+    _column("normals", IMAGE, True, NORMALS_ABOUT),
     _column("flags", FLAGS, True, FLAGS_ABOUT),
-    _column("duplicate_of", pa.string(), True, DUPLICATE_OF),
+    _column("duplicate_of", pa.string(), True, DUPLICATE_OF_ABOUT),
     _column("license", pa.string()),
     _column("creator", pa.string()),
     _column("source_url", pa.string()),
@@ -130,11 +127,11 @@ OBJECT_COLUMNS = [
     ),
     _column("views", pa.int32(), False, "rows of this object in the data"),
     *ASSET_COLUMNS,
-    _column("duplicate_of", pa.string(), True, DUPLICATE_OF),
+    _column("duplicate_of", pa.string(), True, DUPLICATE_OF_ABOUT),
     _column("duplicate_split", pa.string(), True, "the split of that object"),
     _column("category_named", pa.float32(), True, "share of its captions that name its category"),
-    _column("category_agreement", pa.float32(), True, AGREEMENT.format("category")),
-    _column("colour_agreement", pa.float32(), True, AGREEMENT.format("colour")),
+    _column("category_agreement", pa.float32(), True, AGREEMENT_ABOUT.format("category")),
+    _column("colour_agreement", pa.float32(), True, AGREEMENT_ABOUT.format("colour")),
     _column("identical_captions", pa.float32(), True, "share that another of its views has too"),
     _column("license", pa.string()),
     _column("creator", pa.string()),
@@ -218,174 +215,3 @@ def check_version(schema: pa.Schema, where: str) -> None:
         raise CorruptDatasetError(
             f"{where} has schema version {version}; this mvcap reads up to {SCHEMA_VERSION}"
         )
-
-
-# --- views -----------------------------------------------------------------------------------------
-
-_CAMERA_FIELDS = ("azimuth_deg", "elevation_deg", "distance", "fov_deg", "fx", "fy", "cx", "cy")
-
-
-def view_row(view: View, *, split: str) -> dict[str, Any]:
-    """Turn a view into a row whose caption columns are null."""
-    record, camera = view.object.record, view.camera
-    suffix = "png" if view.image.startswith(b"\x89PNG") else "jpg"
-    return {
-        "uid": record.uid,
-        "source": record.source,
-        "source_id": record.source_id,
-        "category": view.object.category,
-        "view_index": view.view_index,
-        "image": {"bytes": view.image, "path": f"{record.uid}/{view.view_index:03d}.{suffix}"},
-        "background": view.backdrop or view.background,
-        **{name: getattr(camera, name, None) for name in _CAMERA_FIELDS},
-        "camera_to_world": list(camera.camera_to_world) if camera else None,
-        "width": view.width,
-        "height": view.height,
-        "foreground_fraction": view.foreground_fraction,
-        **_extras_row(view),
-        "flags": None if view.flags is None else list(view.flags),
-        "license": record.license,
-        "creator": record.creator,
-        "source_url": record.source_url,
-        "asset_sha256": view.asset_sha256,
-        "renderer": view.renderer,
-        "split": split,
-    }
-
-
-def _extras_row(view: View) -> dict[str, Any]:
-    extras = view.extras or NO_EXTRAS
-    pictures = {name: getattr(extras, name) for name in ("mask", "depth", "normals")}
-    stem = f"{view.object.uid}/{view.view_index:03d}"
-    return {
-        "depth_scale": extras.depth_scale,
-        **{
-            name: {"bytes": data, "path": f"{stem}-{name}.png"} if data else None
-            for name, data in pictures.items()
-        },
-    }
-
-
-def _extras_from_row(row: Mapping[str, Any]) -> Extras | None:
-    pictures = {name: (row.get(name) or {}).get("bytes") for name in ("mask", "depth", "normals")}
-    return Extras(**pictures, depth_scale=row.get("depth_scale")) if any(pictures.values()) else None
-
-
-def caption_columns(captioned: CaptionedView, *, captioner: str) -> dict[str, Any]:
-    """Return the columns that captioning adds to a view's row."""
-    quality = captioned.quality
-    return {
-        "caption": captioned.caption,
-        "prompt": captioned.prompt,
-        "captioner": captioner,
-        "category_match": quality.category_match if quality else None,
-        "other_category": quality.other_category if quality else None,
-        "caption_flags": list(quality.flags) if quality else None,
-        "caption_retried": captioned.retried,
-        "clip_score": captioned.clip_score,
-    }
-
-
-CAPTION_COLUMNS = frozenset(
-    {
-        *("caption", "prompt", "captioner", "category_match", "other_category", "caption_flags"),
-        *("caption_retried", "clip_score"),
-    }
-)
-"""The columns that captioning fills: those of `caption_columns`."""
-
-
-def without_captions(table: pa.Table) -> pa.Table:
-    """Return rows of views as they were before they were captioned, or labelled as duplicates."""
-    return _with_nulls(table, CAPTION_COLUMNS | {"duplicate_of"})
-
-
-def without_duplicates(table: pa.Table) -> pa.Table:
-    """Return rows of views as they were before they were labelled as duplicates."""
-    return _with_nulls(table, {"duplicate_of"})
-
-
-def in_present_schema(table: pa.Table) -> pa.Table:
-    """Return rows of views with all columns of this version; what an older one did not have is null."""
-    return _with_nulls(table, ())
-
-
-def _with_nulls(table: pa.Table, emptied: Collection[str]) -> pa.Table:
-    """Empty columns, and add those that an older version did not have."""
-    missing = {*emptied, *(name for name in VIEW_SCHEMA.names if name not in table.schema.names)}
-    columns = [
-        pa.nulls(table.num_rows, column.type) if column.name in missing else table[column.name]
-        for column in VIEW_SCHEMA
-    ]
-    return pa.Table.from_arrays(columns, schema=VIEW_SCHEMA)
-
-
-def view_from_row(row: Mapping[str, Any], item: SelectedObject) -> View:
-    """Read a view back from its row; `item` is the object the row belongs to.
-
-    Columns that an older version did not have are taken as null.
-    """
-    plain = re.fullmatch(HEX_COLOUR, row["background"])
-    return View(
-        object=item,
-        view_index=row["view_index"],
-        image=row["image"]["bytes"],
-        background=row["background"] if plain else HIDDEN_COLOUR,
-        width=row["width"],
-        height=row["height"],
-        camera=_camera_from_row(row),
-        foreground_fraction=row["foreground_fraction"],
-        backdrop=None if plain else row["background"],
-        asset_sha256=row.get("asset_sha256"),
-        renderer=row.get("renderer"),
-        flags=None if row.get("flags") is None else tuple(row["flags"]),
-        extras=_extras_from_row(row),
-    )
-
-
-def _camera_from_row(row: Mapping[str, Any]) -> Camera | None:
-    if row["camera_to_world"] is None:
-        return None
-    return Camera(
-        **{name: row[name] for name in _CAMERA_FIELDS if name != "fov_deg"},
-        camera_to_world=tuple(row["camera_to_world"]),
-        width=row["width"],
-        height=row["height"],
-    )
-
-
-# --- objects and failures --------------------------------------------------------------------------
-
-
-def planned_row(item: SelectedObject, shard: int) -> dict[str, Any]:
-    record = item.record
-    values = {name: getattr(record, name) for name in PLANNED_SCHEMA.names if hasattr(record, name)}
-    rotation = list(record.rotation) if record.rotation else None
-    return values | {
-        "shard": shard,
-        "category": item.category,
-        "similarity": item.similarity,
-        "rotation": rotation,
-    }
-
-
-def planned_from_row(row: Mapping[str, Any]) -> SelectedObject:
-    fields: dict[str, Any] = {name: row.get(name) for name in ObjectRecord.__dataclass_fields__}
-    fields["rotation"] = tuple(fields["rotation"]) if fields["rotation"] else None
-    return SelectedObject(ObjectRecord(**fields), row["category"], row["similarity"])
-
-
-def asset_row(view: View) -> dict[str, Any]:
-    """Return what a view tells about its object's model file: a value for each of `ASSET_COLUMNS`.
-
-    And the object's `portrait` in Base64, or None, which no table of the dataset holds.
-    """
-    facts = asdict(view.facts) if view.facts else {}
-    row = {column.name: facts.get(column.name) for column in ASSET_COLUMNS}
-    missing = None if view.facts is None else list(view.facts.missing_textures)
-    portrait = None if view.portrait is None else b64encode(view.portrait).decode()
-    return row | {"asset_sha256": view.asset_sha256, "missing_textures": missing, "portrait": portrait}
-
-
-def failure_row(rejected: Rejected) -> dict[str, Any]:
-    return {name: getattr(rejected, name) for name in FAILURE_SCHEMA.names}

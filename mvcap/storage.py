@@ -29,6 +29,7 @@ from mvcap.places import ObjectPlace, Place, relative_name
 from mvcap.plan import Plan, Shard
 from mvcap.records import Rejected, SelectedObject
 from mvcap.removals import Removal, Removals, removals_from_json, removals_to_json
+from mvcap.rows import planned_from_row, planned_row
 from mvcap.tables import TableWriter, open_table, read_table
 
 INTERNAL = "_mvcap"
@@ -199,7 +200,7 @@ class Store:
             TableWriter(path, schema.PLANNED_SCHEMA) as writer,
         ):
             for shard in plan.shards:
-                writer.write([schema.planned_row(by_uid[uid], shard.index) for uid in shard.uids])
+                writer.write([planned_row(by_uid[uid], shard.index) for uid in shard.uids])
         fault_points.passing("plan.objects")
         listed = [asdict(rejected) for rejected in listing_failures]
         files.write_json(self.listing_failures_path, listed)
@@ -235,7 +236,7 @@ class Store:
         chosen = [("shard", "=", shard.index)] if shard else None
         with _damage_explained(path, PLAN_REMEDY):
             rows = read_table(path, filters=chosen).to_pylist()
-            return [schema.planned_from_row(row) for row in rows]
+            return [planned_from_row(row) for row in rows]
 
     def read_leaks(self) -> Leaks:
         """Read what the plan keeps out of training; nothing where an older version made it.

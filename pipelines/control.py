@@ -6,7 +6,6 @@ from heapq import nsmallest
 from typing import Any, Final
 
 from captions.prompts import UNGUIDED_PROMPT, is_guided
-from mvcap import schema
 from mvcap.commits import CAPTION
 from mvcap.config import ClipConfig, Config, settings_hash
 from mvcap.errors import CorruptDatasetError, UsageError
@@ -14,6 +13,7 @@ from mvcap.places import Place
 from mvcap.plan import Plan, stable_hash
 from mvcap.records import CaptionedView, Key, Rejected, View
 from mvcap.report.captions import ControlFigures
+from mvcap.rows import view_from_row
 from mvcap.storage import Store
 from mvcap.tables import open_table
 from pipelines import captioning
@@ -110,7 +110,7 @@ def _read_views(store: Store, plan: Plan, sample: Iterable[Key]) -> Iterator[Vie
                     continue
                 for row in file.read_row_group(group).to_pylist():
                     if (row["uid"], row["view_index"]) in wanted:
-                        yield schema.view_from_row(row, objects[row["uid"]])
+                        yield view_from_row(row, objects[row["uid"]])
 
 
 def _pair(row: Row, record: CaptionedView | Rejected) -> Pair:

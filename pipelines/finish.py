@@ -19,6 +19,7 @@ from mvcap.removals import Removal
 from mvcap.report.card import write_card
 from mvcap.report.samples import write_samples
 from mvcap.report.sheets import write_contact_sheet
+from mvcap.rows import failure_row
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
 from pipelines.control_table import control_path, read_figures
@@ -166,7 +167,7 @@ def _write_failures(store: Store, outcome: Outcome) -> None:
         files.staged(store.root / "failures.parquet") as path,
         TableWriter(path, schema.FAILURE_SCHEMA) as writer,
     ):
-        writer.write([schema.failure_row(rejected) for rejected in outcome.failures])
+        writer.write([failure_row(rejected) for rejected in outcome.failures])
 
 
 def _write_objects(

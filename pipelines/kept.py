@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mvcap import schema
 from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.plan import Shard
 from mvcap.records import Key, Rejected
+from mvcap.rows import without_captions, without_duplicates
 from mvcap.storage import Store
 from pipelines.stages import Stage
 
@@ -99,9 +99,9 @@ class Kept:
         if self.commit is None or not self.views:
             return
         if self.stage.name == RENDER:
-            tables = map(schema.without_captions, self.store.read_view_rows(self.shard))
+            tables = map(without_captions, self.store.read_view_rows(self.shard))
         else:
-            tables = map(schema.without_duplicates, self.store.read_rows(self.commit))
+            tables = map(without_duplicates, self.store.read_rows(self.commit))
         for table in tables:
             uid = table["uid"][0].as_py()
             kept = [view in self.views.get(uid, ()) for view in table["view_index"].to_pylist()]

@@ -25,6 +25,7 @@ from mvcap.places import Place
 from mvcap.plan import Plan, Shard
 from mvcap.quantities import by_number, quantity
 from mvcap.records import Rejected, SelectedObject
+from mvcap.rows import in_present_schema
 from mvcap.storage import INTERNAL, Store
 from mvcap.tables import TableWriter
 from pipelines.finish import finish
@@ -295,5 +296,5 @@ def _copy_rows(
         with TableWriter(temporary, schema.VIEW_SCHEMA) as writer:
             for table in store.read_rows(commit):
                 if table["uid"][0].as_py() not in left_out:
-                    writer.write_table(schema.in_present_schema(table))
+                    writer.write_table(in_present_schema(table))
     return bool(views)

@@ -16,7 +16,7 @@ from mvcap.errors import ConfigChangedError, MvcapError, UsageError, did_you_mea
 from mvcap.places import Place
 from mvcap.plan import Shard
 from mvcap.records import Rejected, SelectedObject, View
-from mvcap.schema import view_from_row
+from mvcap.rows import view_from_row
 from mvcap.storage import Store
 from pipelines.fetching import fetch_ahead, open_fetchers
 from pipelines.rendering import open_renderer, stage_arguments

@@ -9,6 +9,7 @@ import pyarrow as pa
 from mvcap import schema
 from mvcap.commits import Commit
 from mvcap.plan import Shard
+from mvcap.rows import in_present_schema
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
 
@@ -34,7 +35,7 @@ def rewrite_shard(
     with store.stage_file(commit.stage, shard) as temporary:
         with TableWriter(temporary, schema.VIEW_SCHEMA) as writer:
             for table in store.read_rows(commit):
-                if (changed := change(schema.in_present_schema(table))) is not None:
+                if (changed := change(in_present_schema(table))) is not None:
                     writer.write_table(changed)
         return store.commit(
             commit.stage,

@@ -21,6 +21,7 @@ from mvcap.plan import Plan, Shard
 from mvcap.records import CaptionedView, Rejected, SelectedObject, View
 from mvcap.redaction import redacted
 from mvcap.report.sheets import write_contact_sheet
+from mvcap.rows import asset_row, caption_columns, view_from_row, view_row
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
 from pipelines.kept import Kept
@@ -195,7 +196,7 @@ def _noted(
             notes.rejected.append(output)
         elif not kept.holds(output.key):
             if isinstance(output, View):
-                notes.assets.setdefault(output.object.uid, schema.asset_row(output))
+                notes.assets.setdefault(output.object.uid, asset_row(output))
             yield output
         begun = time.monotonic()
 
@@ -211,7 +212,7 @@ def _views(tables: Iterable[pa.Table], objects: Sequence[SelectedObject]) -> Ite
         if table["uid"][0].as_py() not in by_uid:
             continue
         for row in table.to_pylist():
-            yield schema.view_from_row(row, by_uid[row["uid"]])
+            yield view_from_row(row, by_uid[row["uid"]])
 
 
 def _table(rows: list[Mapping[str, Any]]) -> pa.Table:
@@ -220,7 +221,5 @@ def _table(rows: list[Mapping[str, Any]]) -> pa.Table:
 
 def _row(output: View | CaptionedView, shard: Shard, captioner: str) -> Mapping[str, Any]:
     if isinstance(output, View):
-        return schema.view_row(output, split=shard.split)
-    return schema.view_row(output.view, split=shard.split) | schema.caption_columns(
-        output, captioner=captioner
-    )
+        return view_row(output, split=shard.split)
+    return view_row(output.view, split=shard.split) | caption_columns(output, captioner=captioner)

@@ -28,6 +28,7 @@ from mvcap.files import json_bytes
 from mvcap.pictures import Picture, UnusableInputError
 from mvcap.plan import make_uid
 from mvcap.records import Rejected, SelectedObject
+from mvcap.rows import planned_from_row, planned_row
 from render.cameras import project
 
 SOURCES = plugins.names("mvcap.sources")
@@ -285,9 +286,9 @@ def test_objects_and_rejections_can_be_stored(name: str, sample: BaseModel):
 
     items = list_sample(name, sample)
     objects = [item for item in items if isinstance(item, SelectedObject)]
-    rows = [schema.planned_row(item, 0) for item in objects]
+    rows = [planned_row(item, 0) for item in objects]
     table = pa.Table.from_pylist(rows, schema=schema.PLANNED_SCHEMA)
-    assert [schema.planned_from_row(row) for row in table.to_pylist()] == objects
+    assert [planned_from_row(row) for row in table.to_pylist()] == objects
     rejected = tuple(item for item in items if isinstance(item, Rejected))
     assert json_bytes(Commit("render", 0, "s", rejected=rejected).to_json())
 

@@ -12,6 +12,7 @@ from mvcap import schema
 from mvcap.commits import CAPTION, RENDER, Commit, StageName
 from mvcap.plan import Plan, Shard, extend_plan, make_uid
 from mvcap.records import Camera, CaptionedView, ObjectRecord, SelectedObject, View
+from mvcap.rows import caption_columns, view_row
 from mvcap.storage import Store
 from mvcap.tables import TableWriter
 
@@ -95,10 +96,10 @@ class Dataset:
         return self
 
     def _row(self, view: View, shard: Shard, caption: str | None) -> dict[str, object]:
-        row = schema.view_row(view, split=shard.split)
+        row = view_row(view, split=shard.split)
         if caption is None:
             return row
-        return row | schema.caption_columns(CaptionedView(view, caption, "Write"), captioner="fake:1")
+        return row | caption_columns(CaptionedView(view, caption, "Write"), captioner="fake:1")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from mvcap import schema
 from mvcap.commits import CAPTION
 from mvcap.records import View
+from mvcap.rows import view_row
 from mvcap.tables import TableWriter
 from pipelines.exporting import export_formats
 
@@ -43,7 +44,7 @@ def datasets(make_dataset) -> dict[int, Path]:
                     for uid in shard.uids:
                         picture = b"\x89PNG" + os.urandom(PICTURE_BYTES)
                         view = View(dataset.objects[uid], 0, picture, "#ffffff", 8, 8, None, None)
-                        writer.write([schema.view_row(view, split=shard.split) | {"caption": "a chair"}])
+                        writer.write([view_row(view, split=shard.split) | {"caption": "a chair"}])
                 views = dict.fromkeys(shard.uids, 1)
                 dataset.store.commit(CAPTION, shard, path, settings="s", rows=len(views), views=views)
         with TableWriter(dataset.store.root / "objects.parquet", schema.OBJECT_SCHEMA) as writer:
