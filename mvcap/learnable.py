@@ -18,7 +18,10 @@ def learnable_uids(dataset: Place, *, lookalikes: bool = True) -> set[str]:
     try:
         rows = read_table(dataset / "objects.parquet").to_pylist()
     except FileNotFoundError as error:
-        raise OutputError(f"{dataset} is not a finished dataset: it has no objects.parquet") from error
+        raise OutputError(
+            f"{dataset} is not a finished dataset: it has no objects.parquet; give what a finished `mvcap "
+            "build-all` wrote"
+        ) from error
     return {  # a dataset of schema 3 has no columns of duplicates
         row["uid"]
         for row in rows

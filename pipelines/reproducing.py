@@ -75,7 +75,10 @@ def reproduce_view(config: Config, dataset: Place, uid: str, view_index: int) ->
 def _shard_of(store: Store, uid: str) -> Shard:
     shards = {planned: shard for shard in store.require_plan().shards for planned in shard.uids}
     if uid not in shards:
-        raise UsageError(f"there is no object {uid!r} in {store.root}{did_you_mean(uid, list(shards))}")
+        raise UsageError(
+            f"there is no object {uid!r} in {store.root}{did_you_mean(uid, list(shards))}; objects.parquet "
+            "lists all uids"
+        )
     return shards[uid]
 
 

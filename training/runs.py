@@ -75,8 +75,8 @@ def run_training(
         tell = say if world.leads else lambda message: None
         if world.leads:
             stack.enter_context(dataset_lock(run / "_mvcap")).announce(run=str(run))
+        data = open_data(config, dataset)  # before the model, which may have to be fetched
         encoder = create_encoder(config.model)
-        data = open_data(config, dataset)
         facts = _facts(config, encoder, data.identity())
         checkpoint = None
         if world.leads:

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -109,11 +108,19 @@ def _next_step(run: Path, data: Path) -> str:
     from mvcap.storage import Store
 
     words = ["mvcap", "eval", str(run), "--data", str(data)]
-    objects = Counter(shard.split for shard in Store(data).require_plan().shards for _ in shard.uids)
-    unseen = {split: count for split, count in objects.items() if split != TRAINING}
+    store = Store(data)
+    category_of = {item.uid: item.category for item in store.read_objects()}
+    categories: dict[str, list[str]] = {}
+    for shard in store.require_plan().shards:
+        categories.setdefault(shard.split, []).extend(
+            category_of[uid] for uid in shard.uids if uid in category_of
+        )
+    unseen = {split: len(of) for split, of in categories.items() if split != TRAINING and len({*of}) > 1}
     if not unseen:
         command = shlex.join([*words, "--split", TRAINING])
-        return f"next: {command}; {data} keeps no objects for a test, so that other data will tell more"
+        return (
+            f"next: {command}; {data} keeps no two categories for a test, so that other data will tell more"
+        )
     split = TEST if TEST in unseen else max(unseen, key=lambda name: unseen[name])
     command = shlex.join([*words, *(() if split == TEST else ("--split", split))])
     return f"next: {command}; {quantity(unseen[split], 'object')} that it has not seen"

@@ -21,8 +21,9 @@ UNTRAINED: Final = CaptionerNote(
 )
 TOY: Final = CaptionerNote(
     "The captions come from a toy.",
-    "The small model that ships with mvcap repeats the prompt's category, adds a colour and a point of view, "
-    "is right about these as often as its own card says, and knows nothing else.",
+    "The small model that ships with mvcap repeats the prompt's category if that is one it was trained on, "
+    "and writes `object` if not; it adds a colour and a point of view, is right about these as often as its "
+    "own card says, and knows nothing else.",
 )
 FAKE: Final = CaptionerNote(
     "No model wrote the captions.",

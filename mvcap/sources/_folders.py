@@ -15,7 +15,8 @@ def readable_folder(path: Path, what: str) -> Path:
     """
     root = path.expanduser().absolute()
     if not root.is_dir():
-        raise AssetFolderError(f"there is no folder {path}; give the folder that holds your {what}")
+        problem = f"{path} is a file" if root.exists() else f"there is no folder {path}"
+        raise AssetFolderError(f"{problem}; give the folder that holds your {what}")
     return root
 
 

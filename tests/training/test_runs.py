@@ -134,6 +134,11 @@ def test_another_run_in_the_folder_is_refused_with_the_difference(config, small_
         load_run(tmp_path)
 
 
+def test_data_that_are_not_there_are_told_before_the_model_is_looked_for(config, tmp_path):
+    with pytest.raises(OutputError, match="not a finished dataset"):
+        run_training(config("model.options.model=no/such"), tmp_path / "none", tmp_path / "run", say=quiet)
+
+
 def test_a_run_has_a_folder_of_its_own(config, small_dataset):
     before = sorted(small_dataset.iterdir())
     with pytest.raises(UsageError, match="the same folder"):

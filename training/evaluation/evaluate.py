@@ -121,7 +121,15 @@ def open_set(wanted: Pictures) -> OpenSet:
     if (labels == UNKNOWN).any():
         raise UsageError(f"{wanted.folder} has {int((labels == UNKNOWN).sum())} pictures without a class")
     if len(table.categories) < 2:
-        raise UsageError(f"{wanted.folder} has a single class; to name it rightly would say nothing")
+        where = f" in the split {wanted.split}" if splits else ""
+        others = sorted(splits - {wanted.split})
+        remedy = (
+            f"--split names another one: {', '.join(others)}" if others else "name other data with --data"
+        )
+        raise UsageError(
+            f"{wanted.folder} has a single class{where}, {table.categories[0]!r}; to name it rightly would "
+            f"say nothing. {remedy}"
+        )
     return OpenSet(wanted.name, pictures, tuple(spelled[name] for name in table.categories), labels)
 
 

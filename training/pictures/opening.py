@@ -32,7 +32,8 @@ def open_pictures(
     """
     folder = folder.expanduser()
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
+        problem = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}"
+        raise UsageError(f"{problem}; give --data or --clean a folder of pictures, or a dataset")
     if (folder / INTERNAL).is_dir():
         pictures = DatasetPictures(folder, keep)
         require_whole(pictures, folder, keep)

@@ -222,5 +222,7 @@ def test_what_cannot_be_evaluated_is_explained(tuned, small_dataset, tmp_path):
         parse_sets(["a/val", "b/val"], "test", None)
     (tmp_path / "set" / "chair").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "set" / "chair" / "a.png")
-    with pytest.raises(UsageError, match="single class"):
+    with pytest.raises(UsageError, match=r"single class, 'chair'; .* --data"):
         open_set(Pictures("set", tmp_path / "set"))
+    with pytest.raises(UsageError, match=r"is a file; give --data"):
+        open_set(Pictures("set", tmp_path / "a file"))
