@@ -37,8 +37,14 @@ def read_entries(configured: str | Sequence[str], named: str = "plan.evaluation"
     return list(dict.fromkeys(entry for line in lines if (entry := line.strip())))
 
 
-def find_named(entries: Sequence[str], objects: Iterable[SelectedObject]) -> Named:
-    """Look every entry up among the uids, source ids and asset paths; a folder names all assets below it."""
+def find_named(
+    entries: Sequence[str], objects: Iterable[SelectedObject], *, below_folders: bool = True
+) -> Named:
+    """Look every entry up among the uids, source ids and asset paths.
+
+    Args:
+        below_folders: whether a folder names all assets below it.
+    """
     if not entries:
         return Named(frozenset(), ())
     entry_of = {_absolute(entry): entry for entry in entries} | {entry: entry for entry in entries}
@@ -47,7 +53,8 @@ def find_named(entries: Sequence[str], objects: Iterable[SelectedObject]) -> Nam
     for item in objects:
         asset = Path(item.record.asset)
         listed = asset.parent / item.record.source_id  # the folder of an object whose asset is a list of many
-        names = (item.uid, item.record.source_id, *map(str, (asset, *asset.parents, listed)))
+        folders = asset.parents if below_folders else ()
+        names = (item.uid, item.record.source_id, *map(str, (asset, *folders, listed)))
         if named_by := {entry_of[name] for name in names if name in entry_of}:
             found.add(item.uid)
             known |= named_by

@@ -46,10 +46,12 @@ class Doomed:
 def find_doomed(store: Store, plan: Plan, named: Sequence[str]) -> Doomed:
     """Look up objects by their uids, their source's ids or their model files.
 
+    A folder names none: what is taken out is gone for good, and any name is one of a folder somewhere.
+
     Raises:
         UsageError: a name is none of the dataset's, or nothing would be left.
     """
-    found = find_named(named, store.read_objects())
+    found = find_named(named, store.read_objects(), below_folders=False)
     if found.unknown:
         raise UsageError(
             f"{store.root} has no object {found.unknown[0]}; objects.parquet lists uids and source ids"

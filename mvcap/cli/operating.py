@@ -93,7 +93,8 @@ def remove(
     from pipelines.planning import saved_settings
     from pipelines.removing import find_doomed, remove_objects
 
-    named = [*(objects or []), *(read_entries(str(uids_file), "--uids-file") if uids_file else [])]
+    listed = read_entries(str(uids_file), "--uids-file") if uids_file else []
+    named = [*read_entries(objects or []), *listed]  # without empty ones, such as those of unset variables
     if not named:
         raise UsageError("name the objects to remove, or a file of them with --uids-file")
     store = Store(dataset)

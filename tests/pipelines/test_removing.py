@@ -6,8 +6,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from mvcap import files
+from mvcap.cli.app import app
 from mvcap.commits import CAPTION, RENDER, STAGES
 from mvcap.errors import DatasetLockedError, UsageError
 from mvcap.storage import Store
@@ -227,6 +229,19 @@ def test_unknown_names_and_the_removal_of_everything_are_refused(built):
     with pytest.raises(UsageError, match="nothing would be left"):
         remove(config, out, *(row["uid"] for row in objects(out).values()))
     assert (out / "objects.parquet").read_bytes() == before
+    assert not Store(out).removals_path.exists()
+
+
+def test_neither_a_folder_nor_an_empty_name_takes_out_what_lies_below(built, tmp_path, monkeypatch):
+    _, out = built
+    monkeypatch.chdir(tmp_path / "models/cups")
+    (tmp_path / "models/cups/more").mkdir()
+    for name in (".", str(tmp_path / "models/cups")):
+        done = CliRunner().invoke(app, ["remove", str(out), name])
+        assert isinstance(done.exception, UsageError), name
+        assert f"has no object {name}" in str(done.exception)
+    done = CliRunner().invoke(app, ["remove", str(out), ""])
+    assert "name the objects to remove" in str(done.exception)
     assert not Store(out).removals_path.exists()
 
 
