@@ -128,7 +128,12 @@ def _purge_shard(store: Store, shard: Shard, removed: frozenset[str]) -> bool:
     """Take removed objects out of a shard's views first, then out of its data."""
     if removed.isdisjoint(shard.uids):
         return False
-    done = [_purge_stage(store, shard, commit, removed) for commit in _holding(store, shard, removed)]
+    data = store.read_commit(CAPTION, shard.index)
+    outdated = data is not None and store.is_outdated(data)
+    done = [
+        _purge_stage(store, shard, commit, removed, outdated=outdated)
+        for commit in _holding(store, shard, removed)
+    ]
     for stage in STAGES:
         commit = store.read_commit(stage, shard.index)
         if commit and commit.file is None:
@@ -150,12 +155,20 @@ def told_of(commit: Commit) -> set[str]:
     return {*commit.views, *commit.assets, *commit.object_seconds, *rejected, *commit.duplicates}
 
 
-def _purge_stage(store: Store, shard: Shard, commit: Commit, removed: frozenset[str]) -> Commit:
+def _purge_stage(
+    store: Store, shard: Shard, commit: Commit, removed: frozenset[str], *, outdated: bool
+) -> Commit:
+    """Take removed objects out of one file.
+
+    Args:
+        outdated: whether the data lacks views that were rendered since: it goes on to be older than these.
+    """
     facts = without_objects(commit, removed)
     if commit.stage == CAPTION:
         files.delete(store.sheet_path(shard))
         render = store.read_commit(RENDER, shard.index)
-        facts |= {"rendered": render.generation if render and commit.rendered is not None else None}
+        if render and commit.rendered is not None and not outdated:
+            facts |= {"rendered": render.generation}
     if commit.dropped or commit.file is None or store.find_commit(commit.stage, shard) is None:
         return store.amend(replace(commit, **facts))
     return rewrite_shard(store, shard, commit, lambda table: _kept_rows(table, removed), **facts)

@@ -17,6 +17,7 @@ from mvcap.files import sha256_of
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
+from pipelines.removing import remove_objects
 from pipelines.retrying import retry
 from pipelines.runners.local import LocalRunner
 from pipelines.second_tries import Selection
@@ -190,6 +191,23 @@ def test_a_run_that_ended_between_views_and_captions_is_finished_by_any_build(
     assert {key: after[key] for key in before} == before
     assert pictures_asked_of(openai_server) == 4  # what was mended; silence is not asked again
     assert count(failures(built)) == {"empty_caption": 6}
+    assert verify_dataset(built, deep=True) == []
+
+
+def test_what_was_rendered_again_gets_its_captions_though_a_neighbour_is_removed_first(
+    built, config, mend, openai_server
+):
+    mend()
+    openai_server.mended = True
+    stop_before_captions(config, built)
+    store = Store(built)
+    (mended,) = (item.uid for item in store.read_objects() if item.record.source_id == "tables-1")
+    shard = next(shard for shard in store.require_plan().shards if mended in shard.uids)
+    neighbour = next(uid for uid in shard.uids if uid != mended)
+    remove_objects(config, built, [neighbour], "licence withdrawn", lambda _: None)
+    assert not dataset_status(built)["complete"]
+    assert run(config, built).complete
+    assert {view for uid, view in rows(built) if uid == mended} == {0, 1, 2}
     assert verify_dataset(built, deep=True) == []
 
 
