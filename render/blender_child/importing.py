@@ -1,6 +1,7 @@
 """Bring an asset into the scene, its textures and materials made sound."""
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,33 @@ LARGEST_CUT_OUT = 2**24
 OPAQUE = 0.98
 
 
-def import_asset(path: Path) -> None:
-    """Run the importer of the file's suffix; a RuntimeError carries what it reported."""
+class PlainNames:
+    """Names that Blender does not misread: it takes a backslash in a folder's name for a slash.
+
+    It then finds the model, but no texture beside it. The kernel's own name for a folder that is open leads
+    there as well, and leaves nothing on the disk. It holds until the next one is asked for, since Blender
+    reads textures only when it renders.
+    """
+
+    def __init__(self) -> None:
+        self._open: int | None = None
+
+    def name(self, path: Path) -> Path:
+        if self._open is not None:
+            os.close(self._open)
+            self._open = None
+        if "\\" not in str(path.parent) or sys.platform != "linux":
+            return path
+        self._open = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        return Path(f"/proc/self/fd/{self._open}") / path.name
+
+
+def import_asset(path: Path, plain: Path) -> None:
+    """Run the importer of the file's suffix; a RuntimeError carries what it reported.
+
+    Args:
+        plain: the same file under a name of `PlainNames`.
+    """
     if IMPORTERS[path.suffix.lower()][0][1] == "usd_import":
         check_references(path)
     for module, name, wanted in IMPORTERS[path.suffix.lower()]:
@@ -54,7 +80,7 @@ def import_asset(path: Path) -> None:
             continue
         known = operator.get_rna_type().properties.keys()
         options = {option: value for option, value in wanted.items() if option in known}
-        if operator(filepath=str(path), **options) != {"FINISHED"}:
+        if operator(filepath=str(plain), **options) != {"FINISHED"}:
             raise RuntimeError(f"Blender's importer {name} gave up on {path.name}")
         return
     raise RuntimeError(f"this Blender has no importer for {path.suffix}")

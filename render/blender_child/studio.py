@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from render.blender_child.denoising import GlassDenoising
 from render.blender_child.devices import choose_device
 from render.blender_child.importing import (
+    PlainNames,
     cut_out_by_textures,
     detach_missing_textures,
     give_materials,
@@ -60,12 +61,13 @@ class Studio:
         self.passes = PassScene(self.camera) if settings["passes"] else None
         self.world = add_light(self.scene, settings["light"], painted=self.painted is not None)
         self.kept = {block.as_pointer() for block in blocks()}
+        self.names = PlainNames()
 
     def load(self, request: Message) -> tuple[Message, bytes]:
         """Import an object in place of the last one, clean, turn and normalise it, and measure it."""
         self.clear()
         path = Path(request["asset"])
-        import_asset(path)
+        import_asset(path, self.names.name(path))
         self.scene.world, self.scene.camera = self.world, self.camera  # should an importer bring its own
         self.scene.frame_set(0)
         hide_all_but_meshes(item for item in self.scene.objects if item.as_pointer() not in self.kept)

@@ -275,6 +275,19 @@ def test_a_material_that_reflects_nothing_still_shows_the_form(renderer, make_jo
     assert np.ptp(brightness.astype(int)) > 8  # its sides differ
 
 
+@pytest.mark.parametrize("suffix", ["obj", "gltf"])
+def test_textures_are_found_in_a_folder_whose_name_holds_a_backslash(renderer, make_job, tmp_path, suffix):
+    folder = tmp_path / "chairs\\old" / "a"
+    folder.mkdir(parents=True)
+    box = trimesh.creation.box()
+    corners = np.zeros((len(box.vertices), 2))
+    box.visual = trimesh.visual.TextureVisuals(corners, image=Image.new("RGB", (8, 8), "red"))
+    box.export(folder / f"box.{suffix}")
+    [picture] = renderer.render(make_job(folder / f"box.{suffix}"))
+    assert picture.facts.missing_textures == ()
+    assert is_colour(picture.rgba, "red").any()
+
+
 def test_a_texture_outside_the_assets_folder_is_not_used(renderer, make_job, tmp_path, caplog):
     folder = tmp_path / "asset"
     folder.mkdir()
