@@ -1,1 +1,1 @@
-"""What a person looks at: contact sheets and the dataset card."""
+"""What a person looks at: contact sheets, the dataset card and the report's page."""

@@ -3,27 +3,23 @@
 import html
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 from mvcap import __version__, files
-from mvcap.commits import CAPTION, IMPORTER, RENDER, Commit, StageName
-from mvcap.config import TRAINING, UNNAMED, Config, RenderConfig, producing_settings
+from mvcap.commits import IMPORTER
+from mvcap.config import TRAINING, Config
 from mvcap.plan import Plan
 from mvcap.quantities import by_number, quantity
 from mvcap.redaction import redacted
 from mvcap.report.captioner_notes import note_on
 from mvcap.report.captions import CaptionFigures, ControlFigures, caption_rows
+from mvcap.report.card_facts import Facts, gather_facts
 from mvcap.report.card_metadata import card_metadata
 from mvcap.report.leaks import LeakFigures, leak_rows
 from mvcap.report.titles import title_of
-from mvcap.schema import CAMERA_CONVENTION, SCHEMA_VERSION
+from mvcap.schema import CAMERA_CONVENTION
 from mvcap.storage import Store
-from mvcap.tables import filled_rows
 
 MARKS = re.compile(r"[\\`|\[\]]")
 """What would begin a link, a picture, code or the next cell, and what would take its escape away."""
@@ -46,59 +42,6 @@ The method, and the dataset that this one follows, MVCap, are of:
 ```"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What the card says, gathered from plan and commits."""
-
-    objects: int
-    views: int
-    uncaptioned: int
-    """Views whose captions are null."""
-    failed: int
-    """Objects."""
-    any_failure: bool
-    """Whether `failures.parquet` has rows: for objects or single views."""
-    pending: int
-    """Objects of shards that are not done; 0 in a finished dataset."""
-    removed: int
-    splits: Mapping[str, int]
-    """Rows of each split that has any."""
-    categories: Counter[str]
-    credits: Counter[tuple[str, str, str]]
-    """Objects of each (licence, creator, source)."""
-    renderer: Mapping[str, Any]
-    captioner: Mapping[str, Any]
-    render: Mapping[str, Any]
-    """Settings that the committed pictures were made with."""
-    captions: Mapping[str, Any]
-    """Settings that the committed captions were made with."""
-
-    rendered: bool
-    """Whether some of the pictures came from a renderer."""
-    posed: int
-    """Views whose camera is known."""
-    data_bytes: int
-    """Of the files of views."""
-    current: bool
-    """Whether every file of views has all columns of this version."""
-    objects_of: Mapping[str, int]
-    """Objects of each split that has any."""
-    folder: str
-    """The dataset's, as a command names it in the folder above; or its place in storage."""
-    example: tuple[str, int] | None
-    """A rendered view: its object's uid, and its index; None where none was rendered."""
-
-    @property
-    def credits_unknown(self) -> int:
-        """Objects whose licence nobody told."""
-        return sum(count for (name, _, _), count in self.credits.items() if name == "unknown")
-
-    @property
-    def imported(self) -> bool:
-        """Whether some of the pictures came as they are instead of from a renderer."""
-        return "pictures" in self.render
-
-
 def write_card(
     store: Store,
     plan: Plan,
@@ -115,7 +58,7 @@ def write_card(
         control: what captions without guidance name; None where nobody tried.
         leaks: what evaluation and training might share; None where nobody looked.
     """
-    facts = _gather(store, plan, config)
+    facts = gather_facts(store, plan, config)
     measured = [*(_leaks(leaks) if leaks else []), *(_captions(facts, figures, control) if figures else [])]
     title = title_of(config.name, store.root)
     metadata = card_metadata(
@@ -135,85 +78,10 @@ def write_card(
 
 def describe_settings(store: Store, plan: Plan, config: Config) -> dict[str, str]:
     """Return what decided a dataset's pictures and captions, in words for a table."""
-    return {name: str(value) for name, value in _settings(_gather(store, plan, config))}
+    return {name: str(value) for name, value in _settings(gather_facts(store, plan, config))}
 
 
-def _gather(store: Store, plan: Plan, config: Config) -> _Facts:
-    data = {shard.index: store.read_commit(CAPTION, shard.index) for shard in plan.shards}
-    held = [commit for commit in data.values() if commit]
-    rendered = [c for shard in plan.shards if (c := store.read_commit(RENDER, shard.index))]
-    captioned = [commit for commit in held if not commit.uncaptioned]
-    defaults = producing_settings(RenderConfig())  # what a version did not record yet was as it is by default
-    configured = {"seed": config.seed, **producing_settings(config.render)}
-    views = Counter({uid: count for commit in held for uid, count in commit.views.items()})
-    present = [item for item in store.read_objects() if item.uid in views]
-    removals = store.read_removals()
-    unfinished = (shard for shard in plan.shards if data[shard.index] is None)
-    pending = len({uid for shard in unfinished for uid in shard.uids} - removals.keys())
-    splits: Counter[str] = Counter()
-    for shard in plan.shards:
-        splits[shard.split] += commit.rows if (commit := data[shard.index]) else 0
-    committed = _committed_settings(store, RENDER, rendered) or configured
-    return _Facts(
-        objects=len(present),
-        views=views.total(),
-        uncaptioned=sum(commit.rows for commit in held if commit.uncaptioned),
-        failed=sum(len(shard.uids) for shard in plan.shards)
-        + len(store.read_listing_failures())
-        - len(present)
-        - len(removals)
-        - pending,
-        pending=pending,
-        any_failure=bool(store.read_listing_failures()) or any(c.rejected for c in (*held, *rendered)),
-        removed=len(removals),
-        splits={split: rows for split, rows in splits.items() if rows},
-        categories=Counter(item.category for item in present),
-        credits=Counter(
-            (item.record.license or "unknown", item.record.creator or "unknown", item.record.source)
-            for item in present
-        ),
-        renderer=_made_by([c for c in rendered if c.made_by.get("name") != IMPORTER] or rendered),
-        captioner=_made_by(captioned),
-        render=defaults | committed,
-        captions=_committed_settings(store, CAPTION, captioned) or producing_settings(config.captions),
-        rendered="views" in committed,
-        posed=_posed_views(store, held) if "pictures" in committed else views.total(),
-        data_bytes=sum(commit.bytes for commit in held),
-        current=all(commit.schema_version == SCHEMA_VERSION for commit in held),
-        objects_of=Counter(shard.split for shard in plan.shards for uid in shard.uids if views.get(uid)),
-        folder=title_of(UNNAMED, store.root) if isinstance(store.root, Path) else str(store.root),
-        example=_rendered_view(rendered, views, imported="pictures" in committed),
-    )
-
-
-def _rendered_view(
-    commits: Iterable[Commit], views: Mapping[str, int], *, imported: bool
-) -> tuple[str, int] | None:
-    """Find the first view that was rendered; of objects beside imported ones only Blender tells textures."""
-    for commit in commits:
-        lost = {(rejected.uid, rejected.view_index) for rejected in commit.rejected}
-        for uid in commit.views:
-            textured = commit.assets.get(uid, {}).get("missing_textures") is not None
-            if uid in views and (textured or not imported):
-                return uid, next(index for index in count() if (uid, index) not in lost)
-    return None
-
-
-def _posed_views(store: Store, commits: Iterable[Commit]) -> int:
-    """Count the views with a camera, from the statistics in the footers of the data's files."""
-    return sum(filled_rows(store.root / commit.file, "distance") for commit in commits if commit.file)
-
-
-def _made_by(commits: Iterable[Commit]) -> Mapping[str, Any]:
-    return next((commit.made_by for commit in commits if commit.made_by), {})
-
-
-def _committed_settings(store: Store, stage: StageName, commits: Iterable[Commit]) -> dict[str, Any]:
-    """Look up what a stage's shards were made with; a complete dataset has one such answer."""
-    return next((found for commit in commits if (found := store.settings(stage, commit.settings))), {})
-
-
-def _body(title: str, facts: _Facts, measured: Iterable[str], *, pictured: bool) -> str:
+def _body(title: str, facts: Facts, measured: Iterable[str], *, pictured: bool) -> str:
     parts = [
         f"# {_text(title)}",
         f"{quantity(facts.views, 'view')} of {quantity(facts.objects, 'object')} in "
@@ -251,12 +119,12 @@ def _body(title: str, facts: _Facts, measured: Iterable[str], *, pictured: bool)
     return "\n\n".join(parts) + "\n"
 
 
-def _first_split(facts: _Facts) -> str:
+def _first_split(facts: Facts) -> str:
     """Name a split that has rows: few objects may all be of another one than that for training."""
     return TRAINING if TRAINING in facts.splits else next(iter(facts.splits), TRAINING)
 
 
-def _again(facts: _Facts) -> Iterable[str]:
+def _again(facts: Facts) -> Iterable[str]:
     """Name the command that makes one rendered picture again, whole."""
     if facts.example:
         uid, view = facts.example
@@ -268,7 +136,7 @@ def _again(facts: _Facts) -> Iterable[str]:
         )
 
 
-def _limits(facts: _Facts) -> Iterable[str]:
+def _limits(facts: Facts) -> Iterable[str]:
     """Say what a user might expect of the data and must not."""
     yield (
         "The captions were written by a model and read by nobody: they may be wrong about colour, material "
@@ -291,13 +159,13 @@ def _limits(facts: _Facts) -> Iterable[str]:
         )
 
 
-def _what_views_have(facts: _Facts) -> str:
+def _what_views_have(facts: Facts) -> str:
     if facts.posed == facts.views:
         return "a camera and a caption"
     return f"a caption, {facts.posed} with a camera" if facts.posed else "a caption"
 
 
-def _camera_notes(facts: _Facts) -> Iterable[str]:
+def _camera_notes(facts: Facts) -> Iterable[str]:
     """Say in which frame the cameras are, and of which sources they are estimated."""
     if not facts.posed:
         return
@@ -310,7 +178,7 @@ def _camera_notes(facts: _Facts) -> Iterable[str]:
         )
 
 
-def _captions(facts: _Facts, figures: CaptionFigures, control: ControlFigures | None) -> Iterable[str]:
+def _captions(facts: Facts, figures: CaptionFigures, control: ControlFigures | None) -> Iterable[str]:
     """Tell how good the captions are; the rows of the data hold the same for each one."""
     yield "## Captions\n\n" + _table(["measure", "value"], caption_rows(figures, control))
     if vocabulary := facts.captioner.get("vocabulary"):
@@ -329,7 +197,7 @@ def _leaks(figures: LeakFigures) -> Iterable[str]:
         )
 
 
-def _warnings(facts: _Facts) -> Iterable[str]:
+def _warnings(facts: Facts) -> Iterable[str]:
     if note := note_on(facts.captioner):
         settings = "--set captions.backend=instructblip --set captions.options.model=NAME"
         anew = f"mvcap caption {shlex.quote(facts.folder)} --recaption {settings}"
@@ -349,7 +217,7 @@ def _warnings(facts: _Facts) -> Iterable[str]:
         )
 
 
-def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
+def _settings(facts: Facts) -> Iterable[tuple[str, object]]:
     if facts.imported:
         which = (
             "those that were not rendered, as they came" if facts.rendered else "as they came, none rendered"
@@ -363,7 +231,7 @@ def _settings(facts: _Facts) -> Iterable[tuple[str, object]]:
         yield "prompt", facts.captions.get("prompt")
 
 
-def _render_settings(facts: _Facts) -> Iterable[tuple[str, object]]:
+def _render_settings(facts: Facts) -> Iterable[tuple[str, object]]:
     render = facts.render
     yield "renderer", _renderer(facts.renderer)
     yield "preset, samples", f"{render['preset']}, {render['samples'] or 'as the preset says'}"
