@@ -240,6 +240,12 @@ def leave_with(outcome: Any, out: Path) -> NoReturn:
 
     objects = f"{outcome.done:,} of {quantity(outcome.objects, 'object')}"
     say(f"{quantity(outcome.views, 'view')} of {objects} in {out}")
+    if outcome.uncaptioned:
+        how = shlex.join(["mvcap", "caption", str(out)])
+        say(f"no caption yet: {quantity(outcome.uncaptioned, 'view')}; `{how}` writes them")
+    if not outcome.complete:
+        how = shlex.join(["mvcap", "status", str(out)])
+        say(f"not finished: shards of other slices are left; `{how}` tells more")
     if note := outcome.captioner_note:
         say(f"note: {note.origin} {note.worth}")
     for rejected in outcome.failures[:10]:

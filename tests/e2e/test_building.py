@@ -185,3 +185,15 @@ def test_a_failure_is_told_by_the_line_that_says_most(
     failed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: chair")]
     assert len(failed) == 1
     assert failed[0].endswith(told)
+
+
+def test_what_is_left_is_told_with_the_command_that_does_it(
+    models, fake_config, tmp_path, monkeypatch, capsys
+):
+    outcome = Outcome(3, 3, 9, 4, (), captioner_note=None, complete=False)
+    monkeypatch.setattr("pipelines.build_all.build", lambda *_: outcome)
+    with pytest.raises(typer.Exit):
+        building._build(fake_config(models("a")), Request(tmp_path / "my out"), "local", None)
+    told = capsys.readouterr().err
+    assert f"no caption yet: 4 views; `mvcap caption '{tmp_path}/my out'` writes them" in told
+    assert f"not finished: shards of other slices are left; `mvcap status '{tmp_path}/my out'`" in told

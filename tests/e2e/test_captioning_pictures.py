@@ -39,6 +39,8 @@ def test_tasks_of_a_slurm_array_are_slices_and_an_explicit_one_wins(mvcap, photo
     assert len(captions(tmp_path / "out")) == 16
     last = mvcap(*arguments, SLURM_ARRAY_TASK_ID="2", **array)
     assert "24 views of 24 of 24 objects" in last.stderr
+    assert "not finished" in explicit.stderr
+    assert "not finished" not in last.stderr
     assert "import: 8 views in " in last.stderr
     assert "caption: 8 views in " in last.stderr
     assert "views/s; the device waited for" in last.stderr
