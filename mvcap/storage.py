@@ -6,6 +6,7 @@ so two attempts at a shard cannot mix, and a crash between the two steps is roll
 reader. A file without a commit record does not exist.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -357,7 +358,8 @@ class Store:
             return None
         facts = files.facts(path)
         if facts is None or facts.sha256 != commit.sha256:  # a disk tells no checksum: sizes may be equal
-            self._roll_forward(commit, shard)
+            with _refusal_suppressed():  # who may only read waits for who may write
+                self._roll_forward(commit, shard)
             facts = files.facts(path, anew=True)
         whole = facts and facts.bytes == commit.bytes and facts.sha256 in (None, commit.sha256)
         return commit if whole else None
@@ -556,6 +558,16 @@ class Store:
         """Tell whether data was made of views that were rendered again since."""
         render = self.read_commit(RENDER, commit.shard)
         return render is not None and commit.rendered is not None and commit.rendered != render.generation
+
+
+@contextmanager
+def _refusal_suppressed() -> Iterator[None]:
+    """Do without a change that this process has no right to make."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
 
 
 @contextmanager

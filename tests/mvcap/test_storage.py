@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -193,6 +194,17 @@ def crash_when_called_on(suffix: str, original: Callable[..., Any]) -> Callable[
         return original(path, *arguments)
 
     return replace
+
+
+def test_who_may_only_read_waits_for_what_a_crash_left_to_be_renamed(tiny_disk: Path):
+    store = Store(tiny_disk)
+    commit = commit_bytes(store, b"views")
+    store.target(RENDER, SHARD).rename(store.attempts / (commit.temporary or ""))
+    remount = ["mount", "-o", "remount,ro", str(tiny_disk)]
+    subprocess.run(remount, check=True)
+    assert store.find_commit(RENDER, SHARD) is None
+    subprocess.run([*remount[:2], "remount,rw", remount[-1]], check=True)
+    assert store.find_commit(RENDER, SHARD) == commit
 
 
 def test_rows_can_be_read_right_after_a_crash_between_record_and_rename(
