@@ -127,15 +127,15 @@ def test_renders_keep_their_alpha_on_the_recorded_background_and_blank_ones_are_
 
 def test_what_imagenet_is_known_for_becomes_plain_pictures_or_a_reason(tmp_path):
     """It holds 22 CMYK JPEGs and a PNG that is named as a JPEG; the others are what else may turn up."""
-    folder = tmp_path / "n01440764"
-    folder.mkdir()
+    folder = tmp_path / "imagenet/n01440764"
+    folder.mkdir(parents=True)
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime")]
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(folder / "cmyk.JPEG", "JPEG")
     Image.new("RGB", (8, 8), "red").save(folder / "disguised.JPEG", "PNG")
     Image.fromarray(np.full((8, 8), 65535, np.uint16)).save(folder / "deep.png")
     frames[0].save(folder / "moving.png", "PNG", save_all=True, append_images=frames[1:])
     Image.new("F", (8, 8)).save(folder / "floats.png", "TIFF")
-    outcome = run(configure("imagenet", path=str(tmp_path)), tmp_path / "out")
+    outcome = run(configure("imagenet", path=str(folder.parent)), tmp_path / "out")
     found = {row["source_id"].split("/")[1]: row for row in rows(tmp_path / "out")}
     assert {name: row["caption"] for name, row in found.items()} == {
         "cmyk.JPEG": "a red picture of a tench",
