@@ -28,7 +28,7 @@ from pipelines.planning import (
     recaption_command,
     refuse_changed_settings,
     refuse_other_slices,
-    refuse_place_in_sources,
+    refuse_place,
     save_config,
     save_plan,
 )
@@ -85,7 +85,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
     store = Store(request.out)
     listing = None
     if request.render and request.again is None:
-        refuse_place_in_sources(config, store)
+        refuse_place(config, store)
         listing = _list(config, store, runner, say)
     files.require_writable(request.out)
     with store.lock(request.part, steal=request.steal_lock, tell=say) as hold:

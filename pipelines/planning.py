@@ -72,15 +72,21 @@ def list_objects(config: Config) -> Listing:
     return Listing(objects, tuple(rejected.values()))
 
 
-def refuse_place_in_sources(config: Config, store: Store) -> None:
-    """Refuse a dataset's place inside what is to be read: its own pictures would become objects.
+def refuse_place(config: Config, store: Store) -> None:
+    """Refuse a place that has rows of another dataset, or lies inside what is to be read.
 
-    A dataset of models that was begun there goes on, for it holds none.
+    Readers take all of `data/` for one dataset; and a dataset's own pictures would become objects of it. One
+    of models that was begun among them goes on, for it holds none.
 
     Raises:
         OutputError: with the folder.
     """
     place = store.root
+    if store.read_plan() is None and files.list_files(place / "data"):
+        raise OutputError(
+            f"{place / 'data'} holds files, and no dataset of mvcap that they are of: readers would take "
+            "them for a part of the new one; choose another folder with --out, or move them away"
+        )
     for section in config.sources:
         folder = getattr(section.options, "path", None)
         if not isinstance(folder, Path) or not isinstance(place, Path):
@@ -176,7 +182,7 @@ def lasting_fields(item: SelectedObject) -> dict[str, Any]:
 def save_plan(store: Store, plan: Plan, listing: Listing, leaks: Leaks) -> None:
     """Write the plan and its record of leaks unless they stand on disk already.
 
-    Objects that vanished from the sources are written as well.
+    Objects that vanished from the sources are written as well, and are no failures for that.
 
     Raises:
         CorruptDatasetError: an object of the plan is neither on disk nor in the sources any more.
@@ -189,16 +195,18 @@ def save_plan(store: Store, plan: Plan, listing: Listing, leaks: Leaks) -> None:
             f"{store.objects_path} is lost, and the sources no longer name {len(lost)} of the plan's objects "
             f"(the first is {lost[0]}); build with the sources the dataset was begun with"
         )
+    inside = set(uids)
+    rejected = tuple(item for item in listing.rejected if item.uid not in inside)
     unchanged = (
         store.read_plan() == plan
         and files.exists(store.listing_failures_path)
-        and tuple(store.read_listing_failures()) == listing.rejected
+        and tuple(store.read_listing_failures()) == rejected
         and {uid: objects[uid] for uid in uids} == planned
         and files.exists(store.leaks_path)
         and store.read_leaks() == leaks
     )
     if not unchanged:
-        store.write_plan(plan, objects.values(), listing.rejected, leaks)
+        store.write_plan(plan, objects.values(), rejected, leaks)
 
 
 def refuse_changed_settings(

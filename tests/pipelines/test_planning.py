@@ -1,6 +1,7 @@
 """Runs that contradict a dataset, or one another, are refused with every difference."""
 
 import json
+import shutil
 import threading
 
 import pytest
@@ -212,6 +213,25 @@ def test_a_dataset_is_not_begun_inside_what_it_reads(models, fake_config, place:
     with pytest.raises(OutputError, match="which is read: choose a folder outside of it with --out"):
         run(fake_config(folder), folder / place)
     assert not (folder / place / "_mvcap").exists()
+
+
+def test_a_dataset_is_not_begun_beside_rows_of_another(models, fake_config, tmp_path):
+    config, out = fake_config(models(*NAMES)), tmp_path / "out"
+    run(config, out)
+    shutil.rmtree(out / "_mvcap")
+    before = sorted((out / "data").iterdir())
+    with pytest.raises(OutputError, match="holds files, and no dataset of mvcap that they are of"):
+        run(fake_config(models("lamps/f", "lamps/g")), out)
+    assert sorted((out / "data").iterdir()) == before
+
+
+def test_an_object_whose_labelled_file_is_gone_is_there_and_no_failure(models, fake_config, tmp_path):
+    folder, out = models("a", "b"), tmp_path / "out"
+    (folder / "labels.csv").write_text("path,category\na.obj,chair\nb.obj,chair\nnever.obj,chair\n")
+    assert len(run(fake_config(folder), out).failures) == 1
+    (folder / "b.obj").unlink()
+    outcome = run(fake_config(models("c")), out)
+    assert (outcome.objects, outcome.done, len(outcome.failures)) == (4, 3, 1)
 
 
 def test_one_of_models_that_was_begun_there_goes_on_and_one_of_pictures_does_not(
