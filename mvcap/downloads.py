@@ -110,7 +110,10 @@ class HubDataset:
     def _explained(self, error: Exception, path: str) -> MvcapError:
         message = f"{path}: {what_went_wrong(error, f'the dataset {self.url}', self.revision)}"
         if may_pass(error) and isinstance(error, (TRANSPORT_ERROR, ConnectionError)):
-            return HubUnreachableError(f"{message}\nThe same command goes on from here.")
+            return HubUnreachableError(
+                f"{message}\nThe same command goes on from here. Where the hub cannot be reached at all, set "
+                "HF_ENDPOINT to a mirror or HTTPS_PROXY to a proxy."
+            )
         return FetchError(message)
 
 

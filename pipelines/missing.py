@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from typing import Final
 
 from huggingface_hub import get_token
 from pydantic import BaseModel, ValidationError
@@ -20,6 +21,8 @@ from pipelines.rendering import check_renderer
 
 SPARE: float = 1.1
 """Room to have beyond the data: rendered views lie beside it until they are captioned."""
+
+ANOTHER_MODEL: Final = "name another with --set captions.options.model"
 
 
 def find_missing(config: Config, estimate: Estimate, out: Place) -> Iterator[Finding]:
@@ -84,8 +87,11 @@ def _captioner(config: Config) -> Finding:
         check_captioner(
             config.model_copy(update={"captions": captions.model_copy(update={"options": options})})
         )
-    except (MvcapError, ValidationError) as error:
+    except ValidationError as error:
         return Finding("captioner", False, _headline(str(error)))
+    except MvcapError as error:
+        remedy = "\n".join(line.strip() for line in str(error).splitlines()[1:])
+        return Finding("captioner", False, _headline(str(error)), remedy or ANOTHER_MODEL)
     named = getattr(options, "model", None)
     return Finding("captioner", True, f"{captions.backend} {named}" if named else captions.backend)
 

@@ -43,11 +43,17 @@ def write_contact_sheet(store: Store, shard: Shard) -> None:
 def draw_sheet(objects: Sequence[Sequence[Row]]) -> Image.Image:
     """Draw one line of views for each object; objects must not be empty."""
     line_height = LINE_PX + THUMBNAIL_PX + 4
-    sheet = Image.new("RGB", (COLUMNS * (THUMBNAIL_PX + 2), line_height * len(objects)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for line, rows in enumerate(objects):
+    font = ImageFont.load_default(13)
+    titles = [
+        f"{rows[0]['category']}: {rows[0]['caption'] or '(no caption yet)'}   [{rows[0]['uid']}]"
+        for rows in objects
+    ]
+    widest = max(min(len(rows), COLUMNS) for rows in objects) * (THUMBNAIL_PX + 2)
+    width = max(widest, *(4 + int(font.getlength(title)) for title in titles))
+    sheet = Image.new("RGB", (min(width, COLUMNS * (THUMBNAIL_PX + 2)), line_height * len(objects)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for line, (title, rows) in enumerate(zip(titles, objects, strict=True)):
         top = line * line_height
-        title = f"{rows[0]['category']}: {rows[0]['caption'] or '(no caption yet)'}   [{rows[0]['uid']}]"
         draw.text((2, top + 1), title, fill="black", font=font)
         for column, row in enumerate(_spread(rows)):
             sheet.paste(

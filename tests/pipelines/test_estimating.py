@@ -185,6 +185,7 @@ def test_what_is_missing_is_found_without_fetching(folder_config, tmp_path):
     }
     assert "there is no folder" in findings["folder"].detail
     assert str(tmp_path) in findings["captioner"].detail
+    assert "captions.options.model" in findings["captioner"].remedy
 
 
 def test_a_served_captioner_is_not_asked(folder_config, tmp_path):

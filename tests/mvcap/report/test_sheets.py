@@ -32,6 +32,12 @@ def test_views_stand_in_the_order_of_their_elevation():
     assert colour_at(sheet, 1, 0) == (0, 255, 0)
 
 
+def test_a_sheet_is_as_wide_as_its_views_or_titles_and_no_wider():
+    few, many = (draw_sheet([[row("#ff0000", 1.0)] * count]) for count in (1, 30))
+    assert THUMBNAIL_PX + 2 <= few.width < 3 * THUMBNAIL_PX, "the title, `chair: (no caption yet)   [u]`"
+    assert many.width == COLUMNS * (THUMBNAIL_PX + 2)
+
+
 def test_of_many_views_a_spread_is_shown():
     rows = [row(f"#{index:02x}0000", float(index)) for index in range(100)]
     shown = [colour_at(draw_sheet([rows]), 0, column)[0] for column in range(COLUMNS)]
