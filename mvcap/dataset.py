@@ -44,11 +44,10 @@ if TYPE_CHECKING:
 
     from mvcap.torch_views import TorchViews, Transform
 
-PICTURES: Final = ("image", "mask", "depth", "normals")
 """Columns that hold encoded pictures."""
 ORIENTED: Final = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
 """Where Pillow keeps what may tell an orientation."""
-PLAIN: Final = tuple(name for name in schema.VIEW_SCHEMA.names if name not in PICTURES)
+PLAIN: Final = tuple(name for name in schema.VIEW_SCHEMA.names if name not in schema.PICTURES)
 
 Row = dict[str, Any]
 
@@ -347,7 +346,7 @@ def _dataset_object(item: SelectedObject, shard: Shard, views: int) -> DatasetOb
 
 
 def _decoded(row: Row) -> Row:
-    return row | {name: _picture(row[name]) for name in PICTURES if name in row}
+    return row | {name: _picture(row[name]) for name in schema.PICTURES if name in row}
 
 
 def _picture(stored: Row | None) -> Image.Image | None:

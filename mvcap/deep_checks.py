@@ -16,8 +16,8 @@ from PIL import ExifTags, Image
 from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.plan import Shard
 from mvcap.records import Rejected, SelectedObject
+from mvcap.schema import PICTURES
 
-PICTURES: Final = ("image", "mask", "depth", "normals")
 QUARTER_TURNS: Final = frozenset({5, 6, 7, 8})
 """Orientations of Exif under which a picture is shown as wide as it is stored high."""
 NAMED: Final = 3

@@ -3,6 +3,7 @@
 from mvcap.config import TRAINING
 from mvcap.errors import OutputError
 from mvcap.places import Place
+from mvcap.schema import OBJECTS
 from mvcap.tables import read_table
 
 
@@ -16,7 +17,7 @@ def learnable_uids(dataset: Place, *, lookalikes: bool = True) -> set[str]:
         OutputError: the folder holds no finished dataset.
     """
     try:
-        rows = read_table(dataset / "objects.parquet").to_pylist()
+        rows = read_table(dataset / OBJECTS).to_pylist()
     except FileNotFoundError as error:
         raise OutputError(
             f"{dataset} is not a finished dataset: it has no objects.parquet; give what a finished `mvcap "

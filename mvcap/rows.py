@@ -10,8 +10,10 @@ import pyarrow as pa
 
 from mvcap.config import HEX_COLOUR
 from mvcap.records import Camera, CaptionedView, Extras, ObjectRecord, Rejected, SelectedObject, View
-from mvcap.schema import ASSET_COLUMNS, FAILURE_SCHEMA, HIDDEN_COLOUR, PLANNED_SCHEMA, VIEW_SCHEMA
+from mvcap.schema import ASSET_COLUMNS, EXTRAS, FAILURE_SCHEMA, HIDDEN_COLOUR, PLANNED_SCHEMA, VIEW_SCHEMA
 
+PNG = b"\x89PNG"
+"""What every PNG begins with."""
 NO_EXTRAS = Extras(None, None, None, None)
 _CAMERA_FIELDS = ("azimuth_deg", "elevation_deg", "distance", "fov_deg", "fx", "fy", "cx", "cy")
 
@@ -19,14 +21,16 @@ _CAMERA_FIELDS = ("azimuth_deg", "elevation_deg", "distance", "fov_deg", "fx", "
 def view_row(view: View, *, split: str) -> dict[str, Any]:
     """Turn a view into a row whose caption columns are null."""
     record, camera = view.object.record, view.camera
-    suffix = "png" if view.image.startswith(b"\x89PNG") else "jpg"
     return {
         "uid": record.uid,
         "source": record.source,
         "source_id": record.source_id,
         "category": view.object.category,
         "view_index": view.view_index,
-        "image": {"bytes": view.image, "path": f"{record.uid}/{view.view_index:03d}.{suffix}"},
+        "image": {
+            "bytes": view.image,
+            "path": f"{record.uid}/{view.view_index:03d}.{picture_suffix(view.image)}",
+        },
         "background": view.backdrop or view.background,
         **{name: getattr(camera, name, None) for name in _CAMERA_FIELDS},
         "camera_to_world": list(camera.camera_to_world) if camera else None,
@@ -44,9 +48,14 @@ def view_row(view: View, *, split: str) -> dict[str, Any]:
     }
 
 
+def picture_suffix(stored: bytes) -> str:
+    """Tell a stored picture's kind by its first bytes: `png` or `jpg`."""
+    return "png" if stored.startswith(PNG) else "jpg"
+
+
 def _extras_row(view: View) -> dict[str, Any]:
     extras = view.extras or NO_EXTRAS
-    pictures = {name: getattr(extras, name) for name in ("mask", "depth", "normals")}
+    pictures = {name: getattr(extras, name) for name in EXTRAS}
     stem = f"{view.object.uid}/{view.view_index:03d}"
     return {
         "depth_scale": extras.depth_scale,
@@ -58,7 +67,7 @@ def _extras_row(view: View) -> dict[str, Any]:
 
 
 def _extras_from_row(row: Mapping[str, Any]) -> Extras | None:
-    pictures = {name: (row.get(name) or {}).get("bytes") for name in ("mask", "depth", "normals")}
+    pictures = {name: (row.get(name) or {}).get("bytes") for name in EXTRAS}
     return Extras(**pictures, depth_scale=row.get("depth_scale")) if any(pictures.values()) else None
 
 

@@ -5,6 +5,7 @@ Ray Data read them as plain Parquet.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,15 @@ SCHEMA_VERSION = 4
 """2 added `flags`, `asset_sha256` and `renderer`; 3 what is known of a caption's quality and of model files,
 and `mask`, `depth`, `depth_scale` and `normals`; 4 what is known of near-duplicates. What an older version
 left is null."""
+
+OBJECTS = "objects.parquet"
+FAILURES = "failures.parquet"
+SCORES = "caption_scores.parquet"
+"""Written only where a CLIP scored the captions."""
+
+EXTRAS = ("mask", "depth", "normals")
+"""Columns of pictures, always PNG, that most views do not have."""
+PICTURES = ("image", *EXTRAS)
 
 HIDDEN_COLOUR = "#000000"
 """Stands for the colour of a view with a picture behind it, in which no colour can be seen."""
@@ -200,6 +210,9 @@ FAILURE_SCHEMA = _schema(FAILURE_COLUMNS)
 SCORE_SCHEMA = _schema(SCORE_COLUMNS)
 PLANNED_SCHEMA = _schema(PLANNED_COLUMNS)
 """What a worker needs to know of each planned object; kept inside `_mvcap/`."""
+
+TABLES: Mapping[str, pa.Schema] = {OBJECTS: OBJECT_SCHEMA, FAILURES: FAILURE_SCHEMA, SCORES: SCORE_SCHEMA}
+"""The tables beside the views, by the names of their files."""
 
 
 def check_version(schema: pa.Schema, where: str) -> None:

@@ -127,6 +127,10 @@ class Store:
         return self.internal / "objects.parquet"
 
     @property
+    def finished_path(self) -> Place:
+        return self.internal / "finished.json"
+
+    @property
     def listing_failures_path(self) -> Place:
         return self.internal / "listing_failures.json"
 

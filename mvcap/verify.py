@@ -25,7 +25,7 @@ from mvcap.records import SelectedObject
 from mvcap.storage import Store
 from mvcap.tables import open_table
 
-KNOWN_FILES = frozenset({"README.md", "objects.parquet", "failures.parquet", "caption_scores.parquet"})
+KNOWN_FILES = frozenset({"README.md", *schema.TABLES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ def _changed_summaries(store: Store, plan: Plan) -> Iterator[Problem]:
 
     Contact sheets are drawn with each shard, so they count only while the commits are those of the build.
     """
-    marker = store.internal / "finished.json"
+    marker = store.finished_path
     if not files.exists(marker):
         return
     try:
@@ -268,7 +268,7 @@ def _set_aside(store: Store, shard: Shard, stage: StageName) -> None:
     if files.exists(broken):
         files.move(broken, files.temporary_name(store.broken / broken.name))
     fault_points.passing("aside.moved")
-    files.delete(store.internal / "finished.json")
+    files.delete(store.finished_path)
     fault_points.passing("aside.unfinished")
     if stage == CAPTION:
         files.delete(store.sheet_path(shard))

@@ -34,9 +34,7 @@ from pipelines.measuring import Measured, measure_captions, score_rows
 from pipelines.reporting import write_index
 from pipelines.surveying import Outcome
 
-SUMMARIES = ("README.md", "objects.parquet", "failures.parquet")
-SCORES = "caption_scores.parquet"
-"""Written only where a CLIP scored the captions."""
+SUMMARIES = ("README.md", schema.OBJECTS, schema.FAILURES)
 ROWS_PER_GROUP = 50_000
 """Of the scores, which are narrow and read as a whole."""
 
@@ -46,7 +44,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
 
     What is missing, or is not what was written last, is written anew.
     """
-    marker = store.internal / "finished.json"
+    marker = store.finished_path
     written, commits = _read_marker(marker), store.digest(plan)
     told = {
         "control": _checksum_of(control_path(store)),
@@ -145,16 +143,16 @@ def _checksums(store: Store, paths: Iterable[Place]) -> dict[str, str]:
 
 
 def _summaries(measured: Measured) -> list[str]:
-    return [*SUMMARIES, SCORES] if measured.scores else [*SUMMARIES]
+    return [*SUMMARIES, schema.SCORES] if measured.scores else [*SUMMARIES]
 
 
 def _write_scores(store: Store, plan: Plan, measured: Measured) -> None:
     """Write where each score stands among like views; remove what an earlier CLIP said."""
     if not measured.scores:
-        files.delete(store.root / SCORES)
+        files.delete(store.root / schema.SCORES)
         return
     with (
-        files.staged(store.root / SCORES) as path,
+        files.staged(store.root / schema.SCORES) as path,
         TableWriter(path, schema.SCORE_SCHEMA) as writer,
     ):
         rows = score_rows(store, plan, measured.scores)
@@ -164,7 +162,7 @@ def _write_scores(store: Store, plan: Plan, measured: Measured) -> None:
 
 def _write_failures(store: Store, outcome: Outcome) -> None:
     with (
-        files.staged(store.root / "failures.parquet") as path,
+        files.staged(store.root / schema.FAILURES) as path,
         TableWriter(path, schema.FAILURE_SCHEMA) as writer,
     ):
         writer.write([failure_row(rejected) for rejected in outcome.failures])
@@ -177,7 +175,7 @@ def _write_objects(
     objects = {item.uid: item for item in store.read_objects()}
     removals = store.read_removals()
     with (
-        files.staged(store.root / "objects.parquet") as path,
+        files.staged(store.root / schema.OBJECTS) as path,
         TableWriter(path, schema.OBJECT_SCHEMA) as writer,
     ):
         for shard in plan.shards:

@@ -20,8 +20,8 @@ from mvcap.plan import Plan
 from mvcap.pushes import Hashes, Repository
 from mvcap.report.card import BIBTEX
 from mvcap.report.card_metadata import with_split_sizes
-from mvcap.report.croissant import TABLES, croissant
-from mvcap.schema import SCHEMA_VERSION
+from mvcap.report.croissant import croissant
+from mvcap.schema import SCHEMA_VERSION, TABLES
 from mvcap.storage import Store
 from pipelines.surveying import survey
 

@@ -28,6 +28,7 @@ from captions.tiny.examples import Examples, held_out_uids, is_validation, read_
 from captions.tiny.labels import CLEAR_SHARE
 from captions.tiny.train import RECIPE_FILE
 from captions.tiny.vocabulary import ABOVE, CATEGORIES, COLOURS, VIEW_PHRASES, parse_caption
+from mvcap.schema import OBJECTS
 
 FIGURES_FILE: Final = "figures.json"
 BATCH: Final = 64
@@ -174,7 +175,7 @@ def main(
 def write_card(folder: Path, figures: Mapping[str, Mapping[str, float]], views: Path) -> None:
     """Write `figures.json` and `README.md` into a trained checkpoint's folder."""
     recipe = json.loads((folder / RECIPE_FILE).read_text("utf-8"))
-    objects = pyarrow.parquet.read_table(views / "objects.parquet", columns=["license", "creator"])
+    objects = pyarrow.parquet.read_table(views / OBJECTS, columns=["license", "creator"])
     credits = zip(*(column.to_pylist() for column in objects.columns), strict=True)
     (folder / FIGURES_FILE).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(model_card(recipe, figures, credits), encoding="utf-8")

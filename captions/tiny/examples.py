@@ -17,6 +17,7 @@ from PIL import Image
 from captions.tiny.labels import colour_word, dominant_colour, is_between_phrases, view_phrase
 from captions.tiny.vocabulary import COLOURS, FRONTED, VIEW_PHRASES
 from mvcap.plan import stable_hash
+from mvcap.schema import OBJECTS
 
 COLUMNS = ["uid", "category", "view_index", "image", "background", "azimuth_deg", "elevation_deg"]
 
@@ -116,9 +117,7 @@ def read_examples(
     fronts: dict[str, float | None] = {}
     rows: list[dict[str, Any]] = []
     for dataset in datasets:
-        objects = pyarrow.parquet.read_table(
-            dataset / "objects.parquet", columns=["uid", "front_azimuth_deg"]
-        )
+        objects = pyarrow.parquet.read_table(dataset / OBJECTS, columns=["uid", "front_azimuth_deg"])
         fronts |= dict(zip(*(column.to_pylist() for column in objects.columns), strict=True))
         wanted = pyarrow.dataset.field("uid").isin([uid for uid in fronts if chosen(uid)])
         if views is not None:

@@ -21,11 +21,6 @@ from mvcap.tables import TableWriter, open_table
 
 UNKNOWN_LICENSE: Final = "unknown"
 """What cards and options call the licence of objects whose source names none."""
-OBJECTS: Final = "objects.parquet"
-EXTRAS: Final = ("mask", "depth", "normals")
-"""Columns of pictures, always PNG, that most views do not have."""
-PICTURES: Final = ("image", *EXTRAS)
-PNG: Final = b"\x89PNG"
 
 Row = dict[str, Any]
 
@@ -120,11 +115,11 @@ class ChosenViews:
         Raises:
             UsageError: the dataset has none yet.
         """
-        if not files.exists(self.root / OBJECTS):
+        if not files.exists(self.root / schema.OBJECTS):
             raise UsageError(f"{self.root} is not finished; the command that began it goes on with it")
         with (
-            open_table(self.root / OBJECTS) as file,
-            TableWriter(folder / OBJECTS, schema.OBJECT_SCHEMA) as out,
+            open_table(self.root / schema.OBJECTS) as file,
+            TableWriter(folder / schema.OBJECTS, schema.OBJECT_SCHEMA) as out,
         ):
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group).to_pylist()
@@ -193,11 +188,6 @@ def _license(row: Row) -> str:
     return row["license"] or UNKNOWN_LICENSE
 
 
-def picture_suffix(stored: bytes) -> str:
-    """Tell a stored picture's kind by its first bytes: `png` or `jpg`."""
-    return "png" if stored.startswith(PNG) else "jpg"
-
-
 def plain_columns(row: Row) -> Row:
     """Return what a row says besides its pictures."""
-    return {name: value for name, value in row.items() if name not in PICTURES}
+    return {name: value for name, value in row.items() if name not in schema.PICTURES}

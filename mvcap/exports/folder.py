@@ -18,9 +18,10 @@ from typing import Any, Final, Self
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from mvcap.exports._chosen import PICTURES, ChosenViews, picture_suffix, plain_columns
+from mvcap.exports._chosen import ChosenViews, plain_columns
 from mvcap.exports._names import folder_name
-from mvcap.schema import VIEW_SCHEMA
+from mvcap.rows import picture_suffix
+from mvcap.schema import PICTURES, VIEW_SCHEMA
 from mvcap.tables import TableWriter
 
 ROWS_PER_GROUP: Final = 10_000

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict
 
 from mvcap.errors import UsageError
-from mvcap.exports._chosen import PNG, ChosenViews
+from mvcap.exports._chosen import ChosenViews
+from mvcap.rows import PNG
 
 VIEWS_PER_OBJECT: Final = 100
 """`img_id` leaves room for so many; more would give two views one id."""

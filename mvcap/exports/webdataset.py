@@ -22,9 +22,11 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mvcap.exports._chosen import EXTRAS, ChosenViews, Row, picture_suffix, plain_columns
+from mvcap.exports._chosen import ChosenViews, Row, plain_columns
 from mvcap.exports._names import line
 from mvcap.plugins import missing_extra
+from mvcap.rows import picture_suffix
+from mvcap.schema import EXTRAS
 
 TEMPLATES: Final = ("a photo of a {c}.",)
 

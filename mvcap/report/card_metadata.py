@@ -19,9 +19,6 @@ HUB_LICENSES: Final = frozenset(
 )
 """The hub's own names, in https://huggingface.co/docs/hub/repositories-licenses; all else is `other`."""
 SIZES: Final = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-OBJECTS: Final = "objects.parquet"
-FAILURES: Final = "failures.parquet"
-SCORES: Final = "caption_scores.parquet"
 
 
 def card_metadata(
@@ -49,8 +46,8 @@ def card_metadata(
         scored: whether there is a table of CLIP scores.
     """
     further = [
-        *([(FAILURES, schema.FAILURE_SCHEMA)] if failed else []),
-        *([(SCORES, schema.SCORE_SCHEMA)] if scored else []),
+        *([(schema.FAILURES, schema.FAILURE_SCHEMA)] if failed else []),
+        *([(schema.SCORES, schema.SCORE_SCHEMA)] if scored else []),
     ]
     return DatasetCardData(
         pretty_name=name,
@@ -64,7 +61,7 @@ def card_metadata(
                 "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits],
                 "default": True,
             },
-            {"config_name": "objects", "data_files": OBJECTS},
+            {"config_name": "objects", "data_files": schema.OBJECTS},
             *({"config_name": _name(table), "data_files": table} for table, _ in further),
         ],
         dataset_info=[

@@ -7,13 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from mvcap import schema
-from mvcap.report.card_metadata import FAILURES, OBJECTS, SCORES
 
-TABLES: Final[Mapping[str, pa.Schema]] = {
-    OBJECTS: schema.OBJECT_SCHEMA,
-    FAILURES: schema.FAILURE_SCHEMA,
-    SCORES: schema.SCORE_SCHEMA,
-}
 PARQUET: Final = "application/x-parquet"
 REPOSITORY: Final = "repository"
 UNHASHED: Final = "https://github.com/mlcommons/croissant/issues/80"
@@ -50,7 +44,7 @@ def croissant(
     Args:
         url: of the repository's page.
         licenses: of the objects, as the sources name them.
-        tables: which of `TABLES` there are.
+        tables: which of `schema.TABLES` there are.
         cite_as: BibTeX.
     """
     files = [
@@ -78,7 +72,7 @@ def croissant(
         "distribution": files,
         "recordSet": [
             _record_set("views", "view-files", schema.VIEW_SCHEMA),
-            *(_record_set(_stem(table), f"{_stem(table)}-file", TABLES[table]) for table in tables),
+            *(_record_set(_stem(table), f"{_stem(table)}-file", schema.TABLES[table]) for table in tables),
         ],
     }
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, EmptyInputError
 from mvcap.quantities import quantity
+from mvcap.schema import OBJECTS
 from mvcap.storage import Store
 from mvcap.tables import read_table
 from training.pictures import UNKNOWN, EncodedPicture, PictureTable
 
-OBJECTS: Final = "objects.parquet"
 STRINGS: Final = ["uid", "category", "caption"]
 COLUMNS: Final = [*STRINGS, "view_index", "azimuth_deg", "elevation_deg", "split"]
 OPEN_FILES: Final = 64

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mvcap import schema
-from mvcap.report.croissant import TABLES, croissant
+from mvcap.report.croissant import croissant
 
 mlcroissant = pytest.importorskip("mlcroissant", reason="pip install mlcroissant")
 LICENSES = ["CC0-1.0", "CC-BY-3.0"]
@@ -17,7 +17,7 @@ def told() -> bytes:
         "chairs & cups",
         url="https://huggingface.co/datasets/me/chairs",
         licenses=LICENSES,
-        tables=TABLES,
+        tables=schema.TABLES,
         cite_as="@inproceedings{ruan2024omniview}",
     )
 
