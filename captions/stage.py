@@ -9,7 +9,7 @@ from itertools import islice
 from struct import error as StructError
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from captions.ahead import map_ahead
 from captions.captioner import Captioner
@@ -98,6 +98,8 @@ def open_picture(data: bytes) -> Iterator[Image.Image]:
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImageError(TOO_BIG, str(error)) from error
+    except UnidentifiedImageError as error:  # whose message is the address of a buffer: never the same
+        raise UnreadableImageError(BAD_ASSET, "the picture cannot be decoded: of no known format") from error
     except UNDECODABLE as error:
         raise UnreadableImageError(BAD_ASSET, f"the picture cannot be decoded: {error}") from error
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pyarrow as pa
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mvcap.commits import CAPTION, RENDER, Commit
 from mvcap.plan import Shard
@@ -108,6 +108,8 @@ def _flaw_of_picture(content: bytes | None, size: tuple[int, int]) -> str | None
             if picture.size != size and not _is_turned(picture, size):  # known before anything is decoded
                 return f"is {picture.width} x {picture.height}; its row says {size[0]} x {size[1]}"
             picture.load()
+    except UnidentifiedImageError:  # its message is the address of a buffer
+        return "cannot be decoded: of no known format"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"cannot be decoded: {error}"
     return None

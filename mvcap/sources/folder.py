@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from mvcap.categories import has_word
-from mvcap.errors import AssetFolderError
+from mvcap.errors import AssetFolderError, did_you_mean
 from mvcap.plan import make_uid
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.sources._folders import is_utf8, readable_folder, walk_files
@@ -97,11 +97,14 @@ def _read_labels(path: Path, *, required: bool) -> dict[str, dict[str, str]]:
 
 
 def _labels_by_path(reader: "csv.DictReader[str]", path: Path) -> dict[str, dict[str, str]]:
-    columns = set(reader.fieldnames or ())
-    if "path" not in columns or columns - LABEL_COLUMNS:
-        raise AssetFolderError(
-            f"{path} must have the columns {', '.join(sorted(LABEL_COLUMNS))}, not {columns}"
-        )
+    columns = list(reader.fieldnames or ())
+    valid = f"(valid: {', '.join(sorted(LABEL_COLUMNS))}; all but path optional)"
+    for column in columns:
+        if column not in LABEL_COLUMNS:
+            nearest = did_you_mean(column, sorted(LABEL_COLUMNS))
+            raise AssetFolderError(f"{path} has an unknown column {column!r}{nearest} {valid}")
+    if "path" not in columns:
+        raise AssetFolderError(f"{path} has no column 'path' {valid}")
     labels: dict[str, dict[str, str]] = {}
     for row in reader:
         if any(row.pop(None, ())):

@@ -65,6 +65,8 @@ def test_a_picture_that_cannot_be_decoded_is_named(dataset):
 
     uid = dataset.plan.shards[0].uids[0]
     assert flaw(dataset, cut).startswith(f"image of {uid} view 1 cannot be decoded: ")
+    message = flaw(dataset, setting("image", {"bytes": b"nothing", "path": "i.jpg"}))
+    assert message.startswith(f"image of {uid} view 0 cannot be decoded: of no known format")
 
 
 def test_a_picture_of_another_size_than_its_row_says_is_named(dataset):

@@ -113,9 +113,9 @@ def test_the_same_label_twice_is_no_contradiction(folder: Path):
 @pytest.mark.parametrize(
     ("labels", "part"),
     [
-        ("file,category\n", "must have the columns"),
-        ("path,colour\n", "must have the columns"),
-        ("", "must have the columns"),
+        ("category\n", "has no column 'path'"),
+        ("path,categroy\n", "unknown column 'categroy'; did you mean 'category'"),
+        ("", "has no column 'path'"),
         ("path,creator\nchairs/b.OBJ,Lovelace, Ada\n", "line 2: more cells than columns"),
         (b"path,category\nchairs/b.OBJ,\xff\xfe\n", "cannot read the labels"),
         ("path,category\n" + "x" * 200_000 + ",chair\n", "cannot read the labels"),
