@@ -31,15 +31,17 @@ f 1 4 3
 """
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests on one worker, and all files that start Ray on another, one after the other.
 
     Two clusters at once would take each other's ports. Theirs is the longest part, so it comes first.
+    pytest-xdist reads the marks in a hook of the same name, hence before it.
     """
     starts_ray = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in starts_ray)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in starts_ray else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in starts_ray else item.location[0]))
 
 
 @pytest.fixture
