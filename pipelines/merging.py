@@ -177,8 +177,9 @@ def _is_joined(store: Store, plan: Plan) -> bool:
 
 
 def _record(store: Store, plan: Plan, parts: Sequence[Part]) -> None:
-    """Put everything on disk that is not a shard, the plan last; what stands there already stays."""
-    removals = {**store.read_removals()}
+    """Put everything on disk that is not a shard, the plan last; what stands there beside one stays."""
+    begun = store.read_plan() is not None
+    removals = store.read_removals() if begun else {}
     for part in parts:
         removals = {**part.removed, **removals}
         for stage, digest in sorted(_settings_in_use(part)):
@@ -186,7 +187,7 @@ def _record(store: Store, plan: Plan, parts: Sequence[Part]) -> None:
                 store.remember_settings(stage, settings)
     if removals != store.read_removals():
         store.write_removals(removals)
-    if not files.exists(store.config_path):
+    if not (begun and files.exists(store.config_path)):
         files.write_bytes(store.config_path, _joined_config(parts))
     if store.read_plan() != plan:
         objects: dict[str, SelectedObject] = {}

@@ -17,6 +17,7 @@ from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, DatasetLockedError, OutputError, UsageError
 from mvcap.leaks import Leaks
 from mvcap.places import ObjectPlace
+from mvcap.removals import Removal
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
@@ -265,6 +266,16 @@ def test_a_broken_shard_is_refused_and_the_merge_goes_on_once_it_is_mended(make,
     run(fake_config(tmp_path / "two models"), two)
     assert merge(tmp_path / "both", one, two).views == 6
     assert verify_dataset(tmp_path / "both", deep=True) == []
+
+
+def test_what_another_merge_left_that_was_killed_before_its_plan_counts_for_nothing(pair, tmp_path):
+    store = Store(tmp_path / "both")
+    uid = uid_of(pair[0], "chairs/a.obj")
+    store.write_removals({uid: Removal(uid, "of another dataset", 0.0)})
+    files.write_bytes(store.config_path, b"config: {name: another, sources: []}\nstages: {}\n")
+    assert merge(tmp_path / "both", *pair).removed == 0
+    config = (store.read_config() or {})["config"]
+    assert (config["name"] == "another", len(config["sources"])) == (False, 2)
 
 
 def test_a_dataset_is_not_made_inside_one_that_it_is_joined_of(pair, tmp_path):
