@@ -4,6 +4,7 @@ MvcapError                       exit 1
 ├── UsageError                   exit 2: the command or the configuration must change
 │   ├── ConfigError              unknown keys, bad values: all of them at once
 │   ├── UnknownNameError         no such backend, source or recipe; names the nearest one
+│   ├── UnfinishedError          a dataset that is not whole, where only a whole one will do
 │   ├── MissingExtraError        an optional dependency is not installed
 │   ├── EmptyInputError          0 objects
 │   ├── AssetFolderError         a folder of models or a library cannot be read
@@ -108,6 +109,13 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, name: str, valid: Sequence[str]) -> None:
         listed = ", ".join(sorted(valid))
         super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, valid)} (valid: {listed})")
+
+
+class UnfinishedError(UsageError):
+    """A dataset that is not whole yet, where only a whole one will do."""
+
+    def __init__(self, root: object) -> None:
+        super().__init__(f"{root} is not finished; the command that began it goes on with it")
 
 
 class MissingExtraError(UsageError):

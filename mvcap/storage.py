@@ -270,14 +270,15 @@ class Store:
 
     # configuration
 
-    def read_config(self) -> dict[str, Any] | None:
-        """Read the recorded configuration and its hash for each stage, or None where there is none.
+    def read_config(self) -> dict[str, Any]:
+        """Read the recorded configuration, `config`, and its hash for each stage, `stages`; empty where there
+        is none.
 
         Raises:
             CorruptDatasetError: it is damaged.
         """
         if not files.exists(self.config_path):
-            return None
+            return {"config": {}, "stages": {}}
         with _damage_explained(self.config_path, CONFIG_REMEDY):
             content = yaml.safe_load(files.read_bytes(self.config_path))
             return {"config": dict(content["config"]), "stages": dict(content["stages"])}
@@ -333,6 +334,13 @@ class Store:
     def read_commit(self, stage: StageName, index: int) -> Commit | None:
         """Read a commit record as it stands, whatever became of its file."""
         return self._read_record(stage, index)[0]
+
+    def read_commits(self, plan: Plan, *stages: StageName) -> Iterator[Commit]:
+        """Read the commit records there are of a plan's shards, shard by shard."""
+        for shard in plan.shards:
+            for stage in stages:
+                if commit := self.read_commit(stage, shard.index):
+                    yield commit
 
     def _read_record(self, stage: StageName, index: int) -> tuple[Commit | None, str | None]:
         """Read a commit record and its version; a damaged one has a version only."""

@@ -129,8 +129,8 @@ def _mixed_settings(store: Store, plan: Plan) -> Iterator[Problem]:
         (RENDER, "build into another folder"),
         (CAPTION, f"write all captions anew with `mvcap caption {store.root} --recaption`"),
     ):
-        commits = [store.read_commit(stage, shard.index) for shard in plan.shards]
-        counts = Counter(commit.settings for commit in commits if commit and not commit.uncaptioned)
+        commits = store.read_commits(plan, stage)
+        counts = Counter(commit.settings for commit in commits if not commit.uncaptioned)
         if len(counts) > 1:
             listed = ", ".join(f"{digest} ({count} shards)" for digest, count in counts.most_common())
             what = f"the {stage} shards were made with {len(counts)} different settings"
@@ -143,12 +143,10 @@ def _removed_but_there(store: Store, plan: Plan) -> Iterator[Problem]:
         removed = store.read_removals().keys()
     except CorruptDatasetError:
         return  # told among the damaged records
-    for shard in plan.shards:
-        for stage in STAGES:
-            commit = store.read_commit(stage, shard.index)
-            if commit and commit.file and (left := removed & commit.views.keys()):
-                what = "still holds removed objects; the same build, or `mvcap remove` again, takes them out"
-                yield Problem(commit.file, f"{what}: {sorted(left)[:3]}")
+    for commit in store.read_commits(plan, *STAGES):
+        if commit.file and (left := removed & commit.views.keys()):
+            what = "still holds removed objects; the same build, or `mvcap remove` again, takes them out"
+            yield Problem(commit.file, f"{what}: {sorted(left)[:3]}")
 
 
 def _planned_objects(store: Store) -> dict[str, SelectedObject]:

@@ -206,8 +206,8 @@ def _restore(config: Config, store: Store, listing: Listing | None, work: _Work)
         save_plan(store, work.plan, listing, work.planned.leaks)
     hashes = {step.stage.name: settings_hash(step.settings) for step in work.steps}
     for step in work.steps:
-        commits = (store.read_commit(step.stage.name, shard.index) for shard in work.plan.shards)
-        if any(commit and commit.settings == step.stage.settings for commit in commits):
+        commits = store.read_commits(work.plan, step.stage.name)
+        if any(commit.settings == step.stage.settings for commit in commits):
             store.remember_settings(step.stage.name, step.settings)
     if listing and not files.exists(store.config_path):
         save_config(store, config, hashes, ran=STAGES)
@@ -215,7 +215,7 @@ def _restore(config: Config, store: Store, listing: Listing | None, work: _Work)
 
 def _under_its_name(store: Store, config: Config) -> Config:
     """Keep the dataset's name, which another configuration for the captions does not change."""
-    recorded = (store.read_config() or {"config": {}})["config"]
+    recorded = store.read_config()["config"]
     return config.model_copy(update={"name": recorded.get("name", config.name)})
 
 

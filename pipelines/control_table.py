@@ -87,8 +87,8 @@ def forget_objects(store: Store, uids: Collection[str]) -> None:
 def read_figures(store: Store, plan: Plan) -> ControlFigures | None:
     """Count the present control; None where there is none for the dataset's present captions."""
     key = read_key(store)
-    commits = (store.read_commit(CAPTION, shard.index) for shard in plan.shards)
-    if key is None or any(commit and commit.settings != key.settings for commit in commits):
+    commits = store.read_commits(plan, CAPTION)
+    if key is None or any(commit.settings != key.settings for commit in commits):
         return None
     table = read_table(control_path(store), columns=["guided_match", "unguided_match"])
     if not table.num_rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from mvcap import files, plugins
-from mvcap.errors import ConfigError, OutputError, UnknownNameError, UsageError
+from mvcap.errors import ConfigError, OutputError, UnfinishedError, UnknownNameError
 from mvcap.exports._chosen import Choice, ChosenViews
 from mvcap.places import Place
 from mvcap.recipes import apply_overrides
@@ -57,7 +57,7 @@ def export_dataset(
     store = Store(root)
     plan = store.require_plan()
     if not survey(store, plan).complete:
-        raise UsageError(f"{root} is not finished; the command that began it goes on with it")
+        raise UnfinishedError(root)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} exists already: export into a new folder with --out")
     target = out.resolve()  # of a link, what it points to

@@ -83,7 +83,7 @@ def _roll_forward(store: Store, plan: Plan) -> None:
 
 def _with_idle_views(store: Store, plan: Plan) -> Iterator[Shard]:
     """Yield the shards whose rendered views the data holds as well; kept on purpose or not."""
-    keep = ((store.read_config() or {"config": {}})["config"].get("run") or {}).get("keep_views", False)
+    keep = (store.read_config()["config"].get("run") or {}).get("keep_views", False)
     for shard in plan.shards:
         data, views = store.find_commit(CAPTION, shard), store.read_commit(RENDER, shard.index)
         if keep or data is None or views is None or views.dropped or views.file is None:

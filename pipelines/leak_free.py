@@ -65,11 +65,9 @@ def _assets(objects: Mapping[str, SelectedObject]) -> dict[str, Path]:
 
 def rendered_assets(store: Store, plan: Plan) -> dict[str, str]:
     """Look up the sha256 of the asset that each object was rendered from, by uid."""
-    commits = (store.read_commit(RENDER, shard.index) for shard in plan.shards)
     return {
         uid: digest
-        for commit in commits
-        if commit
+        for commit in store.read_commits(plan, RENDER)
         for uid, facts in commit.assets.items()
         if (digest := facts.get("asset_sha256"))
     }

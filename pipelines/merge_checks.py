@@ -10,7 +10,7 @@ from mvcap import schema
 from mvcap.commits import CAPTION, STAGES, UNCAPTIONED, StageName
 from mvcap.config import TRAINING, difference
 from mvcap.dataset import Dataset, committed_dataset
-from mvcap.errors import UsageError
+from mvcap.errors import UnfinishedError, UsageError
 from mvcap.plan import Plan, Shard
 from mvcap.quantities import quantity
 from mvcap.records import SelectedObject
@@ -49,12 +49,12 @@ class Part:
 
         Raises:
             OutputError: it is none.
-            UsageError: it is not finished.
+            UnfinishedError: it is not whole.
         """
         store = Store(root)
         plan = store.require_plan()
         if not survey(store, plan).complete:
-            raise UsageError(f"{root} is not finished; the command that began it goes on with it")
+            raise UnfinishedError(root)
         objects = {item.uid: item for item in store.read_objects()}
         views = committed_dataset(store, plan)
         shard_of = {uid: shard for shard in plan.shards for uid in shard.uids}
@@ -94,7 +94,7 @@ def _differences(
     if all(versions) and not mixed_renderers:
         yield "renderer", difference({"versions": versions[0]}, {"versions": versions[1]})
     yield "plan", difference(plan_settings(one.plan), plan_settings(other.plan))
-    filters = [(part.store.read_config() or {"config": {}})["config"].get("filter") for part in (one, other)]
+    filters = [part.store.read_config()["config"].get("filter") for part in (one, other)]
     yield "filter", difference({"settings": filters[0]}, {"settings": filters[1]})
     for stage in STAGES:
         digests = [digest_of(part, stage) for part in (one, other)]
@@ -107,8 +107,8 @@ def _differences(
 
 def digest_of(part: Part, stage: StageName) -> str | None:
     """Return the hash of a finished dataset's settings; None where it has no captions."""
-    commits = (part.store.read_commit(stage, shard.index) for shard in part.plan.shards)
-    return next((c.settings for c in commits if c and c.settings != UNCAPTIONED), None)
+    commits = part.store.read_commits(part.plan, stage)
+    return next((commit.settings for commit in commits if commit.settings != UNCAPTIONED), None)
 
 
 def refuse_learnt_evaluation(parts: Sequence[Part], plan: Plan) -> None:

@@ -200,8 +200,7 @@ def _record(store: Store, plan: Plan, parts: Sequence[Part]) -> None:
 
 
 def _settings_in_use(part: Part) -> set[tuple[StageName, str]]:
-    commits = (part.store.read_commit(stage, shard.index) for shard in part.plan.shards for stage in STAGES)
-    return {(commit.stage, commit.settings) for commit in commits if commit}
+    return {(commit.stage, commit.settings) for commit in part.store.read_commits(part.plan, *STAGES)}
 
 
 def _joined_config(parts: Sequence[Part]) -> bytes:
@@ -209,7 +208,7 @@ def _joined_config(parts: Sequence[Part]) -> bytes:
 
     The first dataset may have no captions: views without any are to get such as the others have.
     """
-    recorded = [part.store.read_config() or {"config": {}, "stages": {}} for part in parts]
+    recorded = [part.store.read_config() for part in parts]
     captioned = recorded[parts.index(_first_captioned(parts) or parts[0])]
     sources = {
         json.dumps(source, sort_keys=True, default=str): source

@@ -277,7 +277,7 @@ def save_config(
     Args:
         ran: stages whose sections are replaced; the others stay as recorded, where they are.
     """
-    previous = store.read_config() or {"config": {}, "stages": {}}
+    previous = store.read_config()
     present = config.model_dump(mode="json")
     ran = set(ran)
     owned = {name for stage in ran for name in OWNED[stage]}
@@ -300,6 +300,6 @@ def saved_settings(store: Store) -> dict[str, Any]:
         OutputError: the folder holds none.
         CorruptDatasetError: it is damaged.
     """
-    if (content := store.read_config()) is None:
+    if not files.exists(store.config_path):
         raise store.no_dataset(str(store.name_of(store.config_path)))
-    return dict(content["config"])
+    return dict(store.read_config()["config"])

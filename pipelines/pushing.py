@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from mvcap import __version__, files
 from mvcap.commits import CAPTION
-from mvcap.errors import CorruptDatasetError, UsageError
+from mvcap.errors import CorruptDatasetError, UnfinishedError
 from mvcap.plan import Plan
 from mvcap.pushes import Hashes, Repository
 from mvcap.report.card import BIBTEX
@@ -61,7 +61,7 @@ def push_dataset(root: Path, repository: Repository, *, private: bool, say: Call
     foreign files stay.
 
     Raises:
-        UsageError: an unfinished dataset.
+        UnfinishedError: the dataset is not whole.
         CorruptDatasetError: a file is not what its commit record says.
         PushError: the hub refuses.
         HubUnreachableError: it does not answer.
@@ -69,7 +69,7 @@ def push_dataset(root: Path, repository: Repository, *, private: bool, say: Call
     store = Store(root)
     plan = store.require_plan()
     if not survey(store, plan).complete or not (root / CARD).exists():
-        raise UsageError(f"{root} is not finished; the command that began it goes on with it")
+        raise UnfinishedError(root)
     wanted = dict(_files(root, store, plan))
     last = {
         CARD: _card(store, plan, repository),
@@ -126,8 +126,7 @@ def _card(store: Store, plan: Plan, repository: Repository) -> bytes:
 
 def _croissant(store: Store, plan: Plan, wanted: Mapping[str, _File], repository: Repository) -> bytes:
     """Describe the files for whatever reads Croissant, under the licences of the objects that have views."""
-    commits = (store.read_commit(CAPTION, shard.index) for shard in plan.shards)
-    there = {uid for commit in commits if commit for uid in commit.views}
+    there = {uid for commit in store.read_commits(plan, CAPTION) for uid in commit.views}
     return croissant(
         repository.name.partition("/")[2],
         url=repository.url,

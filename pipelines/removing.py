@@ -60,7 +60,7 @@ def find_doomed(store: Store, plan: Plan, named: Sequence[str]) -> Doomed:
     left = {uid for shard in plan.shards for uid in shard.uids} - gone
     if not left:
         raise UsageError(f"nothing would be left of {store.root}: delete it as a whole instead")
-    commits = [commit for shard in plan.shards if (commit := store.read_commit(CAPTION, shard.index))]
+    commits = list(store.read_commits(plan, CAPTION))
     assets = rendered_assets(store, plan)
     doomed_assets = {assets[uid] for uid in found.uids if uid in assets}
     return Doomed(

@@ -28,9 +28,8 @@ def versions_of(made_by: Mapping[str, Any]) -> dict[str, str]:
 def committed_versions(store: Store, plan: Plan) -> list[dict[str, str]]:
     """List the different versions that a dataset was rendered by, in the plan's order."""
     found: list[dict[str, str]] = []
-    for shard in plan.shards:
-        commit = store.read_commit(RENDER, shard.index)
-        if commit and (versions := versions_of(commit.made_by)) and versions not in found:
+    for commit in store.read_commits(plan, RENDER):
+        if (versions := versions_of(commit.made_by)) and versions not in found:
             found.append(versions)
     return found
 

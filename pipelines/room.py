@@ -68,8 +68,7 @@ def _bytes_of(
 
 def _view_bytes(config: Config, store: Store, plan: Plan) -> float | None:
     """Return the bytes of a view with its row: those of the dataset's own, else as measured elsewhere."""
-    found = (store.read_commit(stage, shard.index) for shard in plan.shards for stage in STAGES)
-    commits = [commit for commit in found if commit and commit.rows]
+    commits = [commit for commit in store.read_commits(plan, *STAGES) if commit.rows]
     if commits:
         return sum(commit.bytes for commit in commits) / sum(commit.rows for commit in commits)
     render = config.render

@@ -62,5 +62,4 @@ def shards_to_do_again(plan: Plan, again: Mapping[StageName, frozenset[str]]) ->
 
 def is_captioned(store: Store, plan: Plan) -> bool:
     """Tell whether any shard has captions, so that what is tried again gets some as well."""
-    commits = (store.read_commit(CAPTION, shard.index) for shard in plan.shards)
-    return any(commit.settings != UNCAPTIONED for commit in commits if commit)
+    return any(commit.settings != UNCAPTIONED for commit in store.read_commits(plan, CAPTION))

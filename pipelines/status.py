@@ -140,7 +140,7 @@ def _expected_views(store: Store, plan: Plan, rendered: Sequence[Commit]) -> flo
     looked_at = sum(len(plan.shards[commit.shard].uids) for commit in rendered)
     if looked_at:
         return objects * sum(commit.rows for commit in rendered) / looked_at
-    recorded = (store.read_config() or {"config": {}})["config"].get("render", {})
+    recorded = store.read_config()["config"].get("render", {})
     return float(objects * recorded.get("views", RenderConfig().views))
 
 

@@ -54,5 +54,4 @@ def survey(store: Store, plan: Plan) -> Outcome:
 
 def all_failures(store: Store, plan: Plan) -> list[Rejected]:
     """Collect the rejected objects and views of every committed shard, in the plan's order."""
-    commits = (store.read_commit(stage, shard.index) for shard in plan.shards for stage in STAGES)
-    return [rejected for commit in commits if commit for rejected in commit.rejected]
+    return [rejected for commit in store.read_commits(plan, *STAGES) for rejected in commit.rejected]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mvcap import files, schema
 from mvcap.commits import CAPTION
-from mvcap.errors import CorruptDatasetError, UsageError
+from mvcap.errors import CorruptDatasetError, UnfinishedError, UsageError
 from mvcap.plan import Plan
 from mvcap.storage import Store
 from mvcap.tables import TableWriter, open_table
@@ -113,10 +113,10 @@ class ChosenViews:
         """Write the rows of `objects.parquet` whose objects are chosen: who made them, under which licence.
 
         Raises:
-            UsageError: the dataset has none yet.
+            UnfinishedError: the dataset has none yet.
         """
         if not files.exists(self.root / schema.OBJECTS):
-            raise UsageError(f"{self.root} is not finished; the command that began it goes on with it")
+            raise UnfinishedError(self.root)
         with (
             open_table(self.root / schema.OBJECTS) as file,
             TableWriter(folder / schema.OBJECTS, schema.OBJECT_SCHEMA) as out,

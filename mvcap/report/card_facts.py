@@ -77,7 +77,7 @@ def gather_facts(store: Store, plan: Plan, config: Config) -> Facts:
     """
     data = {shard.index: store.read_commit(CAPTION, shard.index) for shard in plan.shards}
     held = [commit for commit in data.values() if commit]
-    rendered = [c for shard in plan.shards if (c := store.read_commit(RENDER, shard.index))]
+    rendered = list(store.read_commits(plan, RENDER))
     captioned = [commit for commit in held if not commit.uncaptioned]
     defaults = producing_settings(RenderConfig())  # what a version did not record yet was as it is by default
     configured = {"seed": config.seed, **producing_settings(config.render)}

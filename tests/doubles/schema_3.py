@@ -39,7 +39,7 @@ def age(root: Path) -> Path:
     rewrite(root / "objects.parquet", dropped=LATER_COLUMNS)
     for path in (root / "failures.parquet", store.objects_path):
         rewrite(path)
-    config = store.read_config() or {}
+    config = store.read_config()
     config["stages"] = {stage: new for stage, (_, new) in hashes.items()}
     files.write_bytes(store.config_path, yaml.safe_dump(config, sort_keys=False).encode())
     age_marker(store)
