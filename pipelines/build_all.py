@@ -115,7 +115,12 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
     if outcome.complete and not outcome.views:
         counted = ", ".join(f"{count} x {reason}" for reason, count in outcome.reasons.most_common())
         failed = by_number(outcome.objects, "the only object", f"all {outcome.objects} objects")
-        raise NothingSurvivedError(f"{failed} failed: {counted}")
+        first = outcome.failures[0]
+        why = next(iter(first.message.splitlines()), "")
+        raise NothingSurvivedError(
+            f"{failed} failed: {counted}\nthe first, {first.uid}: {why}\n"
+            f"{request.out}/failures.parquet has all of them with their logs, and so has the report"
+        )
     return outcome
 
 

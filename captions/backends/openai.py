@@ -291,7 +291,14 @@ class OpenAICaptioner:
                 f"the server at {where} refuses access (HTTP {status}){lacking}: put its API key into the "
                 f"environment variable {variable}"
             )
-        return ModelUnavailableError(f"cannot use {self._options.model!r} at {where}: {self._said(error)}")
+        remedy = ""
+        if isinstance(error, openai.APIConnectionError):
+            remedy = (
+                " Start the server, or name another with --set captions.options.base_url=http://HOST:PORT/v1"
+            )
+        return ModelUnavailableError(
+            f"cannot use {self._options.model!r} at {where}: {self._said(error)}{remedy}"
+        )
 
     def _overloaded(self, error: openai.RateLimitError) -> str:
         wait = error.response.headers.get("Retry-After")

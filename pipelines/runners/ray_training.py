@@ -87,7 +87,8 @@ def _scaling(config: TrainingConfig, workers: int) -> ScalingConfig:
     if 0 < gpus < workers:
         raise UsageError(f"the cluster has {gpus} GPUs for {workers} workers; ask for --workers {gpus}")
     if workers > resources.get("CPU", 0):
-        raise UsageError(f"the cluster has {resources.get('CPU', 0):.0f} CPUs for {workers} workers")
+        cpus = int(resources.get("CPU", 0))
+        raise UsageError(f"the cluster has {cpus} CPUs for {workers} workers; ask for --workers {cpus}")
     each = {"CPU": 1} | ({"GPU": 1} if gpus else {})
     return ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=each)
 

@@ -108,7 +108,9 @@ def test_failed_objects_are_not_tried_again(models, fake_config, tmp_path):
 
 
 def test_nothing_surviving_is_an_error_that_counts_the_reasons(models, fake_config, tmp_path):
-    with pytest.raises(NothingSurvivedError, match="5 x timeout"):
+    with pytest.raises(
+        NothingSurvivedError, match=r"(?s)5 x timeout\nthe first, folder-\S+: .*failures.parquet"
+    ):
         run(fake_config(models(*NAMES), render__options__fail="{obj: timeout}"), tmp_path / "out")
 
 
