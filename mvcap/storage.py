@@ -266,6 +266,12 @@ class Store:
             return removals_from_json(json.loads(files.read_bytes(self.removals_path)))
 
     def write_removals(self, removals: Removals) -> None:
+        """Store what was taken out.
+
+        Raises:
+            LockLostError: another driver has taken the dataset over.
+        """
+        self.guard()
         files.write_json(self.removals_path, removals_to_json(removals))
 
     # configuration
@@ -503,7 +509,12 @@ class Store:
         }
 
     def clear_attempts(self) -> None:
-        """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward."""
+        """Remove what killed runs left behind; only for the dataset's sole driver, after rolling forward.
+
+        Raises:
+            LockLostError: another driver has taken the dataset over, whose files these may be.
+        """
+        self.guard()
         files.discard_uploads(self.root)
         for path in files.list_files(self.root):
             if self.is_unfinished(path):

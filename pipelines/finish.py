@@ -43,6 +43,9 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     """Write what a complete dataset ends with; return whether anything had to be written.
 
     What is missing, or is not what was written last, is written anew.
+
+    Raises:
+        LockLostError: another driver has taken the dataset over; it may know more of it.
     """
     marker = store.finished_path
     written, commits = _read_marker(marker), store.digest(plan)
@@ -54,6 +57,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     sheets = written.sheets if written.commits == commits else {}
     if (written.commits, written.told) == (commits, told) and _intact(store, plan, written):
         return False
+    store.guard()
     fault_points.passing("finish.begun")
     duplicates = find_duplicates(store, plan)
     label_duplicates(store, plan, duplicates)
@@ -66,6 +70,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
     write_samples(store, plan)
     fault_points.passing("finish.drawn")
     measured = measure_captions(store, plan)
+    store.guard()  # reading all may have taken long
     _write_objects(store, plan, outcome, measured, duplicates)
     fault_points.passing("finish.objects")
     _write_failures(store, outcome)
@@ -83,6 +88,7 @@ def finish(store: Store, plan: Plan, outcome: Outcome, config: Config) -> bool:
         "files": _checksums(store, [store.root / name for name in _summaries(measured)]),
         "sheets": _checksums(store, _drawings(store, plan)),
     }
+    store.guard()
     files.write_json(marker, content)
     fault_points.passing("finish.marked")
     return True

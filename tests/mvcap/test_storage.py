@@ -14,10 +14,11 @@ import pytest
 
 from mvcap import files
 from mvcap.commits import CAPTION, RENDER, STAGES, Commit, StageName
-from mvcap.errors import BAD_ASSET, CorruptDatasetError, DiskFullError, OutputError
+from mvcap.errors import BAD_ASSET, CorruptDatasetError, DiskFullError, LockLostError, OutputError
 from mvcap.places import FileFacts
 from mvcap.plan import Plan, Shard, extend_plan
 from mvcap.records import Rejected
+from mvcap.removals import Removal
 from mvcap.schema import SCHEMA_VERSION
 from mvcap.storage import Store
 
@@ -465,6 +466,21 @@ def test_leftovers_of_killed_runs_are_cleared_and_commits_stay(make_dataset):
     assert attempts(store) == []
     assert before == {path: path.read_bytes() for path in store.root.rglob("*.parquet")}
     assert json.loads(store.commit_path(CAPTION, 0).read_bytes())["rows"] == 6
+
+
+def test_who_lost_the_dataset_clears_and_removes_nothing(store: Store):
+    def guard() -> None:
+        raise LockLostError("taken over")
+
+    unfinished = store.attempts / f"{files.TEMPORARY}0123456789ab-00001.parquet"
+    files.write_bytes(unfinished, b"its successor's")
+    store.guard = guard
+    with pytest.raises(LockLostError):
+        store.clear_attempts()
+    with pytest.raises(LockLostError):
+        store.write_removals({"a": Removal("a", "why", 0.0)})
+    assert unfinished.exists()
+    assert store.read_removals() == {}
 
 
 def test_an_attempt_that_began_before_another_ones_commit_changes_nothing(store: Store):
