@@ -191,10 +191,12 @@ def _clear(config: Config, store: Store, plan: Plan) -> None:
     """Remove what killed runs left behind, and what they had no time to remove."""
     store.clear_attempts()
     purge_removed(store, plan)
-    if config.run.keep_views:
-        return
     for shard in plan.shards:
         commit = store.find_commit(CAPTION, shard)
+        if commit and commit.file is None:
+            files.delete(store.target(CAPTION, shard))  # of an earlier commit
+        if config.run.keep_views:
+            continue
         if commit and not lacks_captions(commit) and not store.is_outdated(commit):
             store.drop_views(shard)
 

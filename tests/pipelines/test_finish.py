@@ -7,9 +7,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from mvcap.errors import LockLostError
+from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines.build_all import Request, build
+from pipelines.finish import finish
 from pipelines.runners.local import LocalRunner
+from pipelines.surveying import survey
 
 NAMES = ("chairs/a", "chairs/b", "cups/c")
 
@@ -105,3 +109,35 @@ def test_commits_of_before_assets_were_noted_still_make_an_object_table(finished
     run(config, out)
     rows = pq.read_table(out / "objects.parquet").to_pylist()
     assert [(row["views"], row["asset_sha256"]) for row in rows] == [(3, None)] * len(NAMES)
+
+
+def test_who_lost_the_dataset_meanwhile_writes_no_summary_over_those_of_its_successor(finished):
+    config, out = finished
+    asked: list[bool] = []
+
+    def guard() -> None:
+        asked.append(True)
+        if len(asked) > 1:
+            raise LockLostError("taken over")
+
+    store = Store(out, guard)
+    (out / "README.md").write_text("of the successor")
+    before = contents(out / "_mvcap"), (out / "objects.parquet").stat().st_mtime_ns
+    with pytest.raises(LockLostError):
+        finish(store, store.require_plan(), survey(store, store.require_plan()), config)
+    assert (contents(out / "_mvcap"), (out / "objects.parquet").stat().st_mtime_ns) == before
+    assert (out / "README.md").read_text() == "of the successor"
+
+
+def test_data_that_a_later_commit_without_any_had_no_time_to_remove_goes(models, fake_config, tmp_path):
+    silent = fake_config(models(*NAMES), captions__options__empty_for="[cups]", plan__objects_per_shard=1)
+    out = tmp_path / "out"
+    run(silent, out)
+    (stale,) = {f"train-{index:05d}-of-00003.parquet" for index in range(3)} - {
+        path.name for path in (out / "data").iterdir()
+    }
+    (whole, *_) = (out / "data").iterdir()
+    (out / "data" / stale).write_bytes(whole.read_bytes())
+    run(silent, out)
+    assert not (out / "data" / stale).exists()
+    assert verify_dataset(out) == []
