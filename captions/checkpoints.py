@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from captions.hub import cached_snapshot, download_snapshot, list_accessible_files, model_url
 from mvcap.errors import ModelUnavailableError
+from mvcap.files import sha256_of
 
 EXAMPLE: Final = "Salesforce/instructblip-flan-t5-xl"
 
@@ -43,6 +44,19 @@ class Kind:
     """Given `config.json` and the model's name; raises `ModelUnavailableError` for another one."""
 
 
+def _require_instructblip(config: Mapping[str, Any], model: str) -> None:
+    """Refuse other architectures, and language models without an encoder: those need left padding."""
+    kind, language_model = config.get("model_type"), (config.get("text_config") or {}).get("model_type")
+    if (kind, language_model) != ("instructblip", "t5"):
+        raise ModelUnavailableError(
+            f"the model {model} is of type {kind!r} with language model {language_model!r}; the captioner "
+            f"takes InstructBLIP models with a T5, such as {EXAMPLE}"
+        )
+
+
+INSTRUCTBLIP: Final = Kind(NEEDED_FILES, _require_instructblip)
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A folder with a complete model."""
@@ -54,7 +68,7 @@ class Checkpoint:
     """Commit of the hub's repository; None for a local folder."""
 
 
-def find_checkpoint(model: str, revision: str | None, kind: Kind | None = None) -> Checkpoint:
+def find_checkpoint(model: str, revision: str | None, kind: Kind = INSTRUCTBLIP) -> Checkpoint:
     """Return a model's folder, downloading it where it is neither local nor completely cached.
 
     A complete snapshot in the cache is used without asking the hub whether the branch has moved, so
@@ -74,12 +88,12 @@ def find_checkpoint(model: str, revision: str | None, kind: Kind | None = None) 
 
 
 def check_model(
-    model: str, revision: str | None, *, kind: Kind | None = None, endpoint: str | None = None
+    model: str, revision: str | None, *, kind: Kind = INSTRUCTBLIP, endpoint: str | None = None
 ) -> None:
     """Make sure that a model can be had, in seconds and without downloading or loading its weights.
 
     Args:
-        kind: what it has to be; `INSTRUCTBLIP` where None.
+        kind: what it has to be.
         endpoint: URL of the hub; None means `HF_ENDPOINT`, else the public one.
 
     Raises:
@@ -112,17 +126,17 @@ def local_folder(model: str) -> Path | None:
     )
 
 
-def require_complete(folder: Path, model: str, kind: Kind | None = None) -> None:
+def require_complete(folder: Path, model: str, kind: Kind = INSTRUCTBLIP) -> None:
     """Raise `ModelUnavailableError` where a folder is not a complete checkpoint of a kind."""
     if missing := missing_files(folder, kind):
         raise _incomplete(f"model folder {model}", missing, [path.name for path in folder.iterdir()])
     config = _read_json(folder / "config.json")
-    (kind or INSTRUCTBLIP).require_architecture(config, model)
+    kind.require_architecture(config, model)
     _require_safetensors(folder, config, model)
     _require_whole(folder, model)
 
 
-def missing_files(folder: Path, kind: Kind | None = None) -> list[str]:
+def missing_files(folder: Path, kind: Kind = INSTRUCTBLIP) -> list[str]:
     """Name the files that a folder lacks, shards of the weights included."""
     names = {path.name for path in folder.glob("*") if path.is_file()}
     names |= {f"{QFORMER_TOKENIZER}/{path.name}" for path in folder.glob(f"{QFORMER_TOKENIZER}/*")}
@@ -131,23 +145,19 @@ def missing_files(folder: Path, kind: Kind | None = None) -> list[str]:
 
 def weights_sha256(folder: Path) -> str:
     """Hash the safetensors weights: a single file's SHA-256, or that of the list of several files'."""
-    digests = []
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as weights:
-            digests.append((hashlib.file_digest(weights, "sha256").hexdigest(), path.name))
+    digests = [(sha256_of(path), path.name) for path in sorted(folder.glob("*.safetensors"))]
     if len(digests) == 1:
         return digests[0][0]
     return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in digests).encode()).hexdigest()
 
 
-def _complete_snapshot(model: str, revision: str | None, kind: Kind | None) -> Path | None:
+def _complete_snapshot(model: str, revision: str | None, kind: Kind) -> Path | None:
     snapshot = cached_snapshot(model, revision)
     return None if snapshot is None or missing_files(snapshot, kind) else snapshot
 
 
-def _missing_names(names: Collection[str], kind: Kind | None) -> list[str]:
-    needed = (kind or INSTRUCTBLIP).needed_files
-    return [usual for usual, any_of in needed.items() if set(any_of).isdisjoint(names)]
+def _missing_names(names: Collection[str], kind: Kind) -> list[str]:
+    return [usual for usual, any_of in kind.needed_files.items() if set(any_of).isdisjoint(names)]
 
 
 def _named_shards(folder: Path) -> set[str]:
@@ -165,19 +175,6 @@ def _incomplete(where: str, missing: list[str], names: Collection[str]) -> Model
         f"the {where} lacks {', '.join(missing)}{remark}.\n"
         f"A folder such as `hf download {EXAMPLE} --local-dir FOLDER` leaves holds all that is needed."
     )
-
-
-def _require_instructblip(config: Mapping[str, Any], model: str) -> None:
-    """Refuse other architectures, and language models without an encoder: those need left padding."""
-    kind, language_model = config.get("model_type"), (config.get("text_config") or {}).get("model_type")
-    if (kind, language_model) != ("instructblip", "t5"):
-        raise ModelUnavailableError(
-            f"the model {model} is of type {kind!r} with language model {language_model!r}; the captioner "
-            f"takes InstructBLIP models with a T5, such as {EXAMPLE}"
-        )
-
-
-INSTRUCTBLIP: Final = Kind(NEEDED_FILES, _require_instructblip)
 
 
 def _require_whole(folder: Path, model: str) -> None:

@@ -1,6 +1,5 @@
 """What the small InstructBLIPs share: tokenizers of whole words, processor, configuration, files."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from captions.checkpoints import require_complete
 from mvcap.errors import ModelUnavailableError
+from mvcap.files import sync
 from mvcap.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -172,19 +172,11 @@ def _rename(temporary: Path, folder: Path) -> None:
     """Rename a finished folder into place, unless another process was faster."""
     for path in (temporary, *temporary.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)  # mkdtemp and safetensors shut other users out
-        _flush_to_disk(path)
+        sync(path)
     try:
         temporary.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
     else:
-        _flush_to_disk(folder.parent)
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder.parent)
