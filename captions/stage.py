@@ -6,8 +6,6 @@ from contextlib import closing, contextmanager
 from functools import partial
 from io import BytesIO
 from itertools import islice
-from struct import error as StructError
-from typing import Final
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -16,19 +14,9 @@ from captions.captioner import Captioner
 from captions.prompts import category_prompt
 from captions.vocabulary import Vocabulary
 from captions.writing import STAGE, Task, write_captions
-from mvcap.errors import BAD_ASSET, ERROR, TOO_BIG, Reason
+from mvcap.errors import BAD_ASSET, ERROR, TOO_BIG
+from mvcap.pictures import UNDECODABLE, UnusableInputError
 from mvcap.records import CaptionedView, Rejected, View
-
-UNDECODABLE: Final = (OSError, SyntaxError, ValueError, EOFError, StructError, TypeError, RuntimeError)
-"""What Pillow raises for damaged pictures: TypeError of a TIFF without a width, RuntimeError of AVIF."""
-
-
-class UnreadableImageError(Exception):
-    """Stored bytes that give no picture; `reason` is what `Rejected` records."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 def caption_views(
@@ -70,13 +58,13 @@ def decode_image(data: bytes, background: str) -> Image.Image:
     uses. The Exif orientation is applied because `datasets` applies it too when it reads the row.
 
     Raises:
-        UnreadableImageError: no picture, 16 bits or more per channel, or more pixels than
+        UnusableInputError: no picture, 16 bits or more per channel, or more pixels than
             `PIL.Image.MAX_IMAGE_PIXELS` (Pillow itself only warns up to twice that many).
     """
     with open_picture(data) as image:
         if image.mode.startswith(("I", "F")):  # Pillow would clip these to white instead of scaling them
             message = f"pictures of mode {image.mode} are not supported: store 8 bits"
-            raise UnreadableImageError(BAD_ASSET, message)
+            raise UnusableInputError(BAD_ASSET, message)
         return _on_background(ImageOps.exif_transpose(image), background)
 
 
@@ -85,23 +73,23 @@ def open_picture(data: bytes) -> Iterator[Image.Image]:
     """Open a picture of a bearable size for what is done inside the block.
 
     Raises:
-        UnreadableImageError: it has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, or cannot be decoded,
+        UnusableInputError: it has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, or cannot be decoded,
             which also Pillow's errors inside the block mean.
     """
     limit = Image.MAX_IMAGE_PIXELS
     try:
         with Image.open(BytesIO(data)) as image:
             if limit is not None and image.width * image.height > limit:
-                raise UnreadableImageError(
+                raise UnusableInputError(
                     TOO_BIG, f"{image.width} x {image.height} pixels exceed the limit of {limit}"
                 )
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImageError(TOO_BIG, str(error)) from error
+        raise UnusableInputError(TOO_BIG, str(error)) from error
     except UnidentifiedImageError as error:  # whose message is the address of a buffer: never the same
-        raise UnreadableImageError(BAD_ASSET, "the picture cannot be decoded: of no known format") from error
+        raise UnusableInputError(BAD_ASSET, "the picture cannot be decoded: of no known format") from error
     except UNDECODABLE as error:
-        raise UnreadableImageError(BAD_ASSET, f"the picture cannot be decoded: {error}") from error
+        raise UnusableInputError(BAD_ASSET, f"the picture cannot be decoded: {error}") from error
 
 
 def _on_background(image: Image.Image, background: str) -> Image.Image:
@@ -117,7 +105,7 @@ def _task_or_rejection(view: View, captioner: Captioner, prompt_template: str) -
     try:
         prompt = category_prompt(prompt_template, view.object.category)
         image = decode_image(view.image, view.background)
-    except UnreadableImageError as error:
+    except UnusableInputError as error:
         return Rejected(view.object.uid, STAGE, error.reason, str(error), view.view_index)
     except ValueError as error:  # a category without a word
         return Rejected(view.object.uid, STAGE, ERROR, str(error), view.view_index)

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from struct import error as StructError
 from typing import Final, Protocol
 
 from mvcap.errors import BAD_ASSET, TOO_BIG, Reason
 from mvcap.records import Camera, SelectedObject
+
+UNDECODABLE: Final = (OSError, SyntaxError, ValueError, EOFError, StructError, TypeError, RuntimeError)
+"""What Pillow raises for damaged pictures: TypeError of a TIFF without a width, RuntimeError of AVIF."""
 
 LARGEST_FILE_BYTES: Final = 256 * 2**20
 """Of one picture as it is stored by its source."""

@@ -9,7 +9,6 @@ from typing import Any, Final
 import PIL
 from pydantic import BaseModel
 
-from captions.stage import UnreadableImageError
 from mvcap import plugins
 from mvcap.commits import IMPORTER
 from mvcap.config import Config, SourceConfig, producing_settings
@@ -98,7 +97,7 @@ def import_picture(item: SelectedObject, picture: Picture, *, background: str) -
         _require_no_flaw(verdict)
         camera = fitted(picture.camera, stored, picture.name) if picture.camera else None
         mask = mask_of(picture.mask.read(), stored) if picture.mask else None
-    except (UnreadableImageError, UnusableInputError) as error:
+    except UnusableInputError as error:
         return Rejected(item.uid, STAGE, error.reason, str(error), picture.view_index)
     return View(
         object=item,

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageOps
 
-from captions.stage import UnreadableImageError, open_picture
+from captions.stage import open_picture
 from mvcap.errors import BAD_ASSET
+from mvcap.pictures import UnusableInputError
 from render.image_checks import Verdict, foreground_fraction, judge_picture
 
 KEPT: Final = {"JPEG": {"L", "RGB"}, "PNG": {"1", "L", "LA", "P", "RGB", "RGBA"}}
@@ -32,12 +33,12 @@ def storable_picture(data: bytes) -> StoredPicture:
     are scaled to 8, CMYK becomes RGB by Pillow's formula, without colour profiles.
 
     Raises:
-        UnreadableImageError: no picture, one that is cut off, animated or too big, or 32 bits per channel.
+        UnusableInputError: no picture, one that is cut off, animated or too big, or 32 bits per channel.
     """
     with open_picture(data) as image:
         kind = "JPEG" if image.format == "MPO" else image.format  # a camera's JPEG with a preview behind it
         if kind != "JPEG" and (frames := getattr(image, "n_frames", 1)) > 1:
-            raise UnreadableImageError(BAD_ASSET, f"animated: {frames} frames; store the one to caption")
+            raise UnusableInputError(BAD_ASSET, f"animated: {frames} frames; store the one to caption")
         image.load()
         upright = ImageOps.exif_transpose(image)
         if image.mode not in KEPT.get(kind or "", ()):
@@ -50,9 +51,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in SIXTEEN_BIT:
         return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
     if image.mode.startswith(("I", "F")):
-        raise UnreadableImageError(
-            BAD_ASSET, f"pictures of mode {image.mode} are not supported: store 8 bits"
-        )
+        raise UnusableInputError(BAD_ASSET, f"pictures of mode {image.mode} are not supported: store 8 bits")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
@@ -69,7 +68,7 @@ def mask_of(data: bytes, picture: StoredPicture) -> StoredMask:
     """Return a mask picture as an 8-bit grey PNG of its picture's size, whatever colours it was drawn in.
 
     Raises:
-        UnreadableImageError: it is no picture, or has another shape.
+        UnusableInputError: it is no picture, or has another shape.
     """
     with open_picture(data) as image:
         image.load()
@@ -83,7 +82,7 @@ def mask_of(data: bytes, picture: StoredPicture) -> StoredMask:
             grey = grey.point(lambda level: 255 * level)
         if abs(grey.width * picture.height - grey.height * picture.width) > max(grey.size) * 2:
             sizes = f"{grey.width} x {grey.height}, its picture {picture.width} x {picture.height}"
-            raise UnreadableImageError(BAD_ASSET, f"the mask is {sizes}")
+            raise UnusableInputError(BAD_ASSET, f"the mask is {sizes}")
         if grey.size != (picture.width, picture.height):
             grey = grey.resize((picture.width, picture.height), Image.Resampling.BILINEAR)
         grey.save(buffer := io.BytesIO(), "PNG")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from struct import error as StructError
 from typing import Final
 
 import numpy as np
@@ -15,14 +14,10 @@ from PIL import Image, ImageOps
 
 from mvcap.errors import UsageError
 from mvcap.files import sha256_of
+from mvcap.pictures import UNDECODABLE
 from mvcap.plan import stable_hash
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-UNREADABLE: Final = (
-    *(OSError, ValueError, SyntaxError, EOFError, StructError, TypeError, RuntimeError),
-    Image.DecompressionBombError,
-)
-"""What Pillow raises for a file that is no picture, a damaged one, or one of too many pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +102,5 @@ def opened(path: Path) -> Iterator[Image.Image]:
             if picture.mode.startswith(("I", "F")):  # Pillow would clip these instead of scaling them
                 raise UsageError(f"the background {path} has mode {picture.mode}: store 8 bits per channel")
             yield picture
-    except UNREADABLE as error:
+    except (*UNDECODABLE, Image.DecompressionBombError) as error:
         raise UsageError(f"the background {path} is not a readable picture: {error}") from error

@@ -4,15 +4,10 @@ import re
 from io import BytesIO
 from math import inf
 from pathlib import Path
-from struct import error as StructError
-from typing import Final
 
-from mvcap.pictures import FileContent, UnusableInputError
+from mvcap.pictures import UNDECODABLE, FileContent, UnusableInputError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-
-UNDECODABLE: Final = (OSError, SyntaxError, ValueError, EOFError, StructError, TypeError, RuntimeError)
-"""What Pillow raises for damaged pictures: TypeError of a TIFF without a width, RuntimeError of AVIF."""
 
 
 def picture_files(folder: Path) -> dict[str, Path]:

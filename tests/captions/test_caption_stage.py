@@ -7,8 +7,9 @@ from PIL import Image
 
 from captions.backends import fake
 from captions.prompts import PAPER_PROMPT, category_prompt
-from captions.stage import UnreadableImageError, caption_views, decode_image
+from captions.stage import caption_views, decode_image
 from mvcap.errors import BAD_ASSET, EMPTY_CAPTION, TOO_BIG
+from mvcap.pictures import UnusableInputError
 from mvcap.records import CaptionedView, Rejected, View
 
 GREY = "#808080"
@@ -114,14 +115,14 @@ def test_exif_orientation_is_applied():
 
 
 def test_sixteen_bit_picture_is_refused():
-    with pytest.raises(UnreadableImageError, match="mode I;16") as caught:
+    with pytest.raises(UnusableInputError, match="mode I;16") as caught:
         decode_image(encode(Image.fromarray(np.full((2, 2), 40000, np.uint16))), GREY)
     assert caught.value.reason == BAD_ASSET
 
 
 def test_truncated_picture_is_refused(make_picture: Callable[[int], Image.Image]):
     for data in (encode(make_picture(0))[:200], encode(make_picture(0), "JPEG")[:-300]):
-        with pytest.raises(UnreadableImageError, match="cannot be decoded"):
+        with pytest.raises(UnusableInputError, match="cannot be decoded"):
             decode_image(data, GREY)
 
 
@@ -129,6 +130,6 @@ def test_truncated_picture_is_refused(make_picture: Callable[[int], Image.Image]
 @pytest.mark.parametrize("limit", [99, 40], ids=["Pillow warns", "Pillow refuses"])
 def test_decompression_bomb_is_too_big(monkeypatch: pytest.MonkeyPatch, limit: int):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(UnreadableImageError, match="exceed") as caught:
+    with pytest.raises(UnusableInputError, match="exceed") as caught:
         decode_image(encode(Image.new("RGB", (10, 10))), GREY)
     assert caught.value.reason == TOO_BIG

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from captions.stage import UnreadableImageError, decode_image
+from captions.stage import decode_image
 from mvcap.errors import BAD_ASSET, TOO_BIG
+from mvcap.pictures import UnusableInputError
 from pipelines.pictures import judge_stored, mask_of, storable_picture
 
 GREY = "#808080"
@@ -84,14 +85,14 @@ def test_preview_behind_a_photograph_does_not_make_it_animated():
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_animated_pictures_are_refused(kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime")]
-    with pytest.raises(UnreadableImageError, match="2 frames") as caught:
+    with pytest.raises(UnusableInputError, match="2 frames") as caught:
         storable_picture(encode(frames[0], kind, save_all=True, append_images=frames[1:]))
     assert caught.value.reason == BAD_ASSET
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_thirty_two_bits_are_refused(mode):
-    with pytest.raises(UnreadableImageError, match=f"mode {mode}"):
+    with pytest.raises(UnusableInputError, match=f"mode {mode}"):
         storable_picture(encode(Image.new(mode, (2, 2)), "TIFF"))
 
 
@@ -101,7 +102,7 @@ def test_cut_off_and_empty_files_are_refused(kind):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     data = encode(noise, kind)
     for part in (data[: len(data) // 2], data[:10], b"", b"<html>not found</html>"):
-        with pytest.raises(UnreadableImageError, match="cannot be decoded") as caught:
+        with pytest.raises(UnusableInputError, match="cannot be decoded") as caught:
             storable_picture(part)
         assert caught.value.reason == BAD_ASSET
         assert " at 0x" not in str(caught.value), "failures.parquet has the same bytes each time"
@@ -115,7 +116,7 @@ def test_a_tiff_whose_second_page_has_no_size_is_refused():
     (second,) = struct.unpack_from("<I", data, begin + 2 + 12 * entries)
     width = data.index(struct.pack("<H", 256), second)
     struct.pack_into("<H", data, width, 255)
-    with pytest.raises(UnreadableImageError, match="cannot be decoded") as caught:
+    with pytest.raises(UnusableInputError, match="cannot be decoded") as caught:
         storable_picture(bytes(data))
     assert caught.value.reason == BAD_ASSET
 
@@ -123,14 +124,14 @@ def test_a_tiff_whose_second_page_has_no_size_is_refused():
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
 def test_a_damaged_avif_is_refused():
     data = encode(Image.new("RGB", (16, 16), "red"), "AVIF")
-    with pytest.raises(UnreadableImageError, match="cannot be decoded"):
+    with pytest.raises(UnusableInputError, match="cannot be decoded"):
         storable_picture(data.replace(b"pitm", b"none"))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_decompression_bomb_is_too_big(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 99)
-    with pytest.raises(UnreadableImageError, match="exceed") as caught:
+    with pytest.raises(UnusableInputError, match="exceed") as caught:
         storable_picture(encode(Image.new("RGB", (10, 10))))
     assert caught.value.reason == TOO_BIG
 
@@ -164,7 +165,7 @@ def test_a_mask_keeps_its_probabilities_and_takes_its_pictures_size():
 
 @pytest.mark.parametrize("size", [(4, 6), (6, 9)])
 def test_a_mask_of_another_shape_is_refused(size):
-    with pytest.raises(UnreadableImageError, match="its picture 6 x 4"):
+    with pytest.raises(UnusableInputError, match="its picture 6 x 4"):
         mask(Image.new("L", size, 255))
 
 
