@@ -9,6 +9,7 @@ Settings that change how fast or how safely a result is made, but not the result
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,6 +39,15 @@ AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().abs
 """A path that workers read, which have working directories of their own."""
 
 HEX_COLOUR = r"^#[0-9a-fA-F]{6}$"
+
+
+def _hex_colour(text: str) -> str:
+    if not re.fullmatch(HEX_COLOUR, text):
+        raise ValueError("a colour is # and six hex digits, such as #808080")
+    return text
+
+
+Colour = Annotated[str, AfterValidator(_hex_colour)]
 
 
 class Section(BaseModel):
@@ -143,7 +153,7 @@ class RenderConfig(Section):
     samples: int | None = Field(None, ge=1)
     """Samples per pixel; the preset's own number where null."""
     light: str = "studio"
-    background: str = Field("#ffffff", pattern=HEX_COLOUR)
+    background: Colour = "#ffffff"
     extras: tuple[ExtraName, ...] = ()
     """Stored beside each picture: `mask`, `depth` and `normals`, in columns of these names."""
     max_bad_views: float = Field(0.5, ge=0, le=1)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -26,6 +26,9 @@ BUILDS = "mvcap.configs"
 
 OptionsModel = Callable[[str, str], type[BaseModel]]
 """Given a plugin package and a name, the `Options` model in that plugin's file."""
+
+PYDANTIC_PREFIX: Final = "Value error, "
+"""What pydantic puts before a validator's own message."""
 
 
 def recipe_names(package: str = BUILDS) -> list[str]:
@@ -198,7 +201,7 @@ def problem_lines(error: ValidationError, model: type[BaseModel], prefix: str = 
             yield f"{where}: unknown key{nearest} (valid: {', '.join(valid)})"
         else:
             got = "***" if SECRET_NAMES.search(where) else repr(problem["input"])
-            yield f"{where}: {problem['msg']} (got {got})"
+            yield f"{where}: {problem['msg'].removeprefix(PYDANTIC_PREFIX)} (got {got})"
 
 
 def _field_names(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:

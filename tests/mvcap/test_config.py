@@ -114,7 +114,7 @@ def test_alpha_cannot_be_kept_in_a_jpeg():
 
 @pytest.mark.parametrize("colour", ["white", "#fff", "#ffffff ", "#ffffff\n", "ffffff", "#gggggg"])
 def test_a_background_is_six_hex_digits(colour: str):
-    with pytest.raises(ValidationError, match="background"):
+    with pytest.raises(ValidationError, match="such as #808080"):
         RenderConfig(background=colour)
 
 

@@ -205,6 +205,12 @@ def test_every_problem_is_reported_at_once_including_plugin_options():
     assert any("did you mean 'fail'?" in line for line in problems)
 
 
+def test_a_problem_is_told_in_the_words_of_the_setting():
+    assert problems_of({"render": {"background": "white"}}) == (
+        "render.background: a colour is # and six hex digits, such as #808080 (got 'white')",
+    )
+
+
 def test_a_missing_required_option_is_a_problem_of_its_source():
     assert problems_of({"sources": [{"source": "folder"}]}) == (
         "sources.0.options.path: Field required (got {})",

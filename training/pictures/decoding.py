@@ -36,7 +36,11 @@ def decode(picture: EncodedPicture, key: str) -> Image.Image:
             layers = Image.new("RGBA", image.size, picture.background), image.convert("RGBA")
             return Image.alpha_composite(*layers).convert("RGB")
         return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:  # whose message is the address of a buffer
+        raise CorruptDatasetError(
+            f"the picture {key} does not decode: of no known format; mend it or take it out"
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CorruptDatasetError(f"the picture {key} does not decode: {error}") from error
 
 

@@ -121,6 +121,11 @@ def test_sixteen_bits_of_grey_become_eight_and_thirty_two_are_refused():
         decode(EncodedPicture(buffer.getvalue()), "a#0")
 
 
+def test_what_is_no_picture_is_named_with_what_to_do_and_without_an_address():
+    with pytest.raises(CorruptDatasetError, match="a#0 does not decode: of no known format; mend it"):
+        decode(EncodedPicture(b"nothing"), "a#0")
+
+
 def test_a_dataset_of_ours_is_seen_upright_as_its_captioner_saw_it(small_dataset):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees
