@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -117,6 +117,10 @@ class _Silenced(RotatingFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         self.silenced = True
+
+    def close(self) -> None:
+        with suppress(OSError):  # what the disk did not take is still in the buffer
+            super().close()
 
 
 class _Rooms(logging.Handler):

@@ -134,6 +134,16 @@ def test_only_the_newest_files_are_kept(tmp_path, monkeypatch):
     assert sorted(path.name[:8] for path in tmp_path.iterdir()) == ["20261105", "20261106", "20261107"]
 
 
+def test_a_full_disk_silences_a_log_up_to_its_end(tiny_disk):
+    log = WorkerLog(tiny_disk / "logs", "render")
+    with pytest.raises(OSError, match="No space left"):
+        (tiny_disk / "all").write_bytes(b"x" * 2**17)
+    with log.open():
+        log.write("message")
+        log.write("message")
+    assert log.path.read_bytes() == b""
+
+
 def test_a_disk_that_takes_no_log_ends_nothing(models, fake_config, tmp_path):
     (tmp_path / "out/_mvcap").mkdir(parents=True)
     (tmp_path / "out/_mvcap/logs").write_text("a file where the folder should be")
