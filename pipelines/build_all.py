@@ -159,7 +159,7 @@ def _choose(
         return _Work(planned, steps, _todo(store, planned.plan, steps, request))
     again = find_failures(store, planned.plan, request.again)
     steps = [replace(step, stage=replace(step.stage, again=again[step.stage.name])) for step in steps]
-    return _Work(planned, steps, shards_to_do_again(planned.plan, again))
+    return _Work(planned, steps, shards_to_do_again(store, planned.plan, again))
 
 
 def _record(

@@ -6,7 +6,7 @@ from mvcap.config import Config
 from mvcap.places import Place
 from mvcap.storage import Store
 from pipelines.build_all import Request, build
-from pipelines.second_tries import Selection, find_failures, is_captioned, require_known
+from pipelines.second_tries import Selection, cut_off, find_failures, is_captioned, require_known
 from pipelines.stages import Runner
 from pipelines.surveying import Outcome
 
@@ -32,7 +32,7 @@ def retry(
     store = Store(out)
     plan = store.require_plan()
     require_known(store, selection)
-    if not any(find_failures(store, plan, selection).values()):
+    if not (any(find_failures(store, plan, selection).values()) or cut_off(store, plan)):
         say("nothing of what is asked for has failed: there is nothing to try again")
     request = Request(out, caption=is_captioned(store, plan), again=selection, steal_lock=steal_lock)
     return build(config, request, runner, say)

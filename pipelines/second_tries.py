@@ -53,11 +53,22 @@ def find_failures(store: Store, plan: Plan, selection: Selection) -> dict[StageN
     return {stage: frozenset(uids) for stage, uids in found.items()}
 
 
-def shards_to_do_again(plan: Plan, again: Mapping[StageName, frozenset[str]]) -> dict[StageName, list[int]]:
-    """List the shards that each stage does once more: what is rendered again is captioned again."""
+def shards_to_do_again(
+    store: Store, plan: Plan, again: Mapping[StageName, frozenset[str]]
+) -> dict[StageName, list[int]]:
+    """List the shards that each stage does once more: what is rendered again is captioned again.
+
+    What was rendered again by a second try that was cut off is captioned as well.
+    """
     rendered = [shard.index for shard in plan.shards if again[RENDER].intersection(shard.uids)]
     captioned = [shard.index for shard in plan.shards if again[CAPTION].intersection(shard.uids)]
-    return {RENDER: rendered, CAPTION: sorted({*rendered, *captioned})}
+    return {RENDER: rendered, CAPTION: sorted({*rendered, *captioned, *cut_off(store, plan)})}
+
+
+def cut_off(store: Store, plan: Plan) -> list[int]:
+    """List the shards whose views were rendered again, and whose captions were not written since."""
+    commits = (store.read_commit(CAPTION, shard.index) for shard in plan.shards)
+    return [commit.shard for commit in commits if commit and store.is_outdated(commit)]
 
 
 def is_captioned(store: Store, plan: Plan) -> bool:

@@ -211,6 +211,19 @@ def test_what_was_rendered_again_gets_its_captions_though_a_neighbour_is_removed
     assert verify_dataset(built, deep=True) == []
 
 
+def test_the_same_second_try_goes_on_where_it_was_cut_off(built, config, mend, openai_server):
+    mend()
+    openai_server.mended = True
+    stop_before_captions(config, built)
+    said: list[str] = []
+    nothing = Selection(frozenset({"timeout"}))
+    outcome = retry(config, built, nothing, LocalRunner(), said.append)
+    assert (outcome.complete, outcome.views) == (True, 18)  # silence was not asked for
+    assert not any("nothing to try again" in line for line in said)
+    assert again(config, built).views == 24
+    assert verify_dataset(built, deep=True) == []
+
+
 def stop_before_captions(config: Config, out: Path) -> None:
     """Try again as far as a run comes that is killed once all is rendered."""
 
