@@ -198,7 +198,7 @@ def problem_lines(error: ValidationError, model: type[BaseModel], prefix: str = 
         if problem["type"] == "extra_forbidden":
             valid = _field_names(model, problem["loc"][:-1])
             nearest = did_you_mean(str(problem["loc"][-1]), valid)
-            yield f"{where}: unknown key{nearest} (valid: {', '.join(valid)})"
+            yield f"{where}: unknown key{nearest} (valid: {', '.join(valid) or 'none'})"
         else:
             got = "***" if SECRET_NAMES.search(where) else repr(problem["input"])
             yield f"{where}: {problem['msg'].removeprefix(PYDANTIC_PREFIX)} (got {got})"

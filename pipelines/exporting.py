@@ -15,7 +15,7 @@ from mvcap import files, plugins
 from mvcap.errors import ConfigError, OutputError, UnfinishedError, UnknownNameError
 from mvcap.exports._chosen import Choice, ChosenViews
 from mvcap.places import Place
-from mvcap.recipes import apply_overrides
+from mvcap.recipes import apply_overrides, problem_lines
 from mvcap.storage import Store
 from pipelines.surveying import survey
 
@@ -128,9 +128,4 @@ def _options(model: type[BaseModel], assignments: Sequence[str]) -> BaseModel:
     try:
         return model.model_validate(apply_overrides({}, assignments))
     except ValidationError as error:
-        valid = ", ".join(model.model_fields) or "none"
-        problems = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']} (valid: {valid})"
-            for problem in error.errors()
-        ]
-        raise ConfigError(problems) from error
+        raise ConfigError(list(problem_lines(error, model))) from error

@@ -123,12 +123,10 @@ def open_set(wanted: Pictures) -> OpenSet:
     if len(table.categories) < 2:
         where = f" in the split {wanted.split}" if splits else ""
         others = sorted(splits - {wanted.split})
-        remedy = (
-            f"--split names another one: {', '.join(others)}" if others else "name other data with --data"
-        )
+        remedy = f"--split names another one: {', '.join(others)}" if others else "name other data by --data"
         raise UsageError(
             f"{wanted.folder} has a single class{where}, {table.categories[0]!r}; to name it rightly would "
-            f"say nothing. {remedy}"
+            f"say nothing; {remedy}"
         )
     return OpenSet(wanted.name, pictures, tuple(spelled[name] for name in table.categories), labels)
 

@@ -83,8 +83,12 @@ def test_templates_are_the_eighty_where_they_are_asked_for(dataset, tmp_path):
     export_dataset(root, "webdataset", tmp_path / "out", ["templates=openai"])
     templates = (tmp_path / "out/zeroshot_classification_templates.txt").read_text().splitlines()
     assert [each.format(c="cup") for each in templates] == [each("cup") for each in OPENAI_IMAGENET_TEMPLATES]
-    with pytest.raises(ConfigError, match=r"templates: .*\(valid: tar_views, tar_bytes, templates\)"):
+    with pytest.raises(ConfigError, match=r"templates: .*'plain'.*\(got 'none'\)"):
         export_dataset(root, "webdataset", tmp_path / "none", ["templates=none"])
+    with pytest.raises(
+        ConfigError, match=r"did you mean 'tar_views'\? \(valid: tar_bytes, tar_views, templates\)"
+    ):
+        export_dataset(root, "webdataset", tmp_path / "none", ["tar_veiws=3"])
 
 
 def test_clip_benchmark_loads_it_and_finds_the_accuracy_that_the_rows_have(
