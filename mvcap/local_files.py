@@ -75,9 +75,23 @@ def delete(path: Path) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a file another name, durably, replacing what has that name."""
+    """Give a file another name, durably, replacing what has that name.
+
+    To a folder that lies on another disk, as `data/` may by a link or a mount, it is copied.
+
+    Raises:
+        DiskFullError: that disk or quota is exhausted.
+        FileNotFoundError: there is no source.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    source.replace(target)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with staged(target) as copy:
+            shutil.copyfile(source, copy)
+        source.unlink(missing_ok=True)
     sync(target.parent)
 
 

@@ -122,6 +122,19 @@ def test_a_full_disk_is_explained_and_the_temporary_file_gone(tiny_disk: Path):
     assert entries(tiny_disk) == ["x"]
 
 
+def test_a_file_moves_to_another_disk_whole_or_not_at_all(tmp_path: Path, tiny_disk: Path):
+    (tmp_path / "x").write_bytes(b"rows")
+    (tiny_disk / "data").mkdir()
+    files.move(tmp_path / "x", tiny_disk / "data/x")
+    assert (tiny_disk / "data/x").read_bytes() == b"rows"
+    assert not (tmp_path / "x").exists()
+    (tmp_path / "large").write_bytes(b"x" * 2**17)
+    with pytest.raises(DiskFullError, match="no space left"):
+        files.move(tmp_path / "large", tiny_disk / "data/large")
+    assert entries(tiny_disk / "data") == ["x"]
+    assert (tmp_path / "large").exists()
+
+
 def test_a_record_does_not_come_into_being_on_a_full_disk(tiny_disk: Path):
     with pytest.raises(DiskFullError):
         files.create_if_absent(tiny_disk / "x", b"new" * 100_000)
