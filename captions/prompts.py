@@ -3,13 +3,8 @@
 import re
 from typing import Final
 
-PAPER_PROMPT: Final = (
-    "Write a short description for the image, noting that the main instance of the image is a {category}."
-)
-"""The category-guided prompt of the paper (OVT, ECCV 2024, section on MVCap's captions)."""
-
 UNGUIDED_PROMPT: Final = "Write a short description for the image."
-"""The same sentence without the category: the ablation that the official script runs."""
+"""`mvcap.config.PAPER_PROMPT` without the category: the ablation that the official script runs."""
 
 PLACEHOLDER: Final = "{category}"
 

@@ -1,7 +1,7 @@
 """The configuration: typed and strict. `mvcap.recipes` reads it from files.
 
-A backend's or source's own options are an
-`Options` model in its own file, named here by `backend` (or `source`) and `options`.
+A backend's or source's own options are an `Options` model in its own file, named here by `backend` (or
+`source`) and `options`.
 
 Settings that change how fast or how safely a result is made, but not the result, are marked
 `OPERATIONAL` and stay out of a stage's settings, so that workers and deadlines can change between runs.
@@ -37,6 +37,11 @@ TRAINING = "train"
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 """A path that workers read, which have working directories of their own."""
+
+PAPER_PROMPT = (
+    "Write a short description for the image, noting that the main instance of the image is a {category}."
+)
+"""The category-guided prompt of the paper (OVT, ECCV 2024, section on MVCap's captions)."""
 
 HEX_COLOUR = r"^#[0-9a-fA-F]{6}$"
 
@@ -199,9 +204,7 @@ class CaptionsConfig(Section):
     """Which captioner writes, and what it is asked."""
 
     backend: str = "instructblip"
-    prompt: str = (
-        "Write a short description for the image, noting that the main instance of the image is a {category}."
-    )
+    prompt: str = PAPER_PROMPT
     """The paper's prompt; without `{category}` captions are unguided."""
     batch_size: Annotated[int, OPERATIONAL, Field(ge=1)] = 64
     threads: Annotated[int, OPERATIONAL, Field(ge=1)] = 1

@@ -12,6 +12,8 @@ from mvcap.records import Camera, SelectedObject
 UNDECODABLE: Final = (OSError, SyntaxError, ValueError, EOFError, StructError, TypeError, RuntimeError)
 """What Pillow raises for damaged pictures: TypeError of a TIFF without a width, RuntimeError of AVIF."""
 
+SIXTEEN_BIT: Final = frozenset({"I;16", "I;16L", "I;16B"})
+"""Pillow's modes of grey with 16 bits, which it would cut off at 255."""
 LARGEST_FILE_BYTES: Final = 256 * 2**20
 """Of one picture as it is stored by its source."""
 

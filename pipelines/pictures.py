@@ -9,12 +9,11 @@ from PIL import Image, ImageOps
 
 from captions.stage import open_picture
 from mvcap.errors import BAD_ASSET
-from mvcap.pictures import UnusableInputError
+from mvcap.pictures import SIXTEEN_BIT, UnusableInputError
 from render.image_checks import Verdict, foreground_fraction, judge_picture
 
 KEPT: Final = {"JPEG": {"L", "RGB"}, "PNG": {"1", "L", "LA", "P", "RGB", "RGBA"}}
 """Formats and modes whose bytes are stored as they are; all else becomes a PNG."""
-SIXTEEN_BIT: Final = {"I;16", "I;16L", "I;16B"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from captions.prompts import PAPER_PROMPT, UNGUIDED_PROMPT, category_prompt
+from captions.prompts import UNGUIDED_PROMPT, category_prompt
 from captions.tiny.architecture import CHARACTERS
 from captions.tiny.examples import Examples, composite
 from captions.tiny.labels import colour_shares, colour_word
 from captions.tiny.recolouring import recolour
 from captions.tiny.vocabulary import CATEGORIES, UNKNOWN, VIEW_PHRASES, compose_caption
+from mvcap.config import PAPER_PROMPT
 
 OTHER_SHARE: Final = 0.4
 """Share of the examples whose prompt names a random category, so that the model must read it."""

@@ -22,12 +22,13 @@ from PIL import Image
 
 from captions.backends.instructblip import TINY, TINY_FOLDER, Options, create
 from captions.captioner import Captioner, NoCaption
-from captions.prompts import PAPER_PROMPT, UNGUIDED_PROMPT, category_prompt
+from captions.prompts import UNGUIDED_PROMPT, category_prompt
 from captions.tiny.card import model_card, table, verdict
 from captions.tiny.examples import Examples, held_out_uids, is_validation, read_examples
 from captions.tiny.labels import CLEAR_SHARE
 from captions.tiny.train import RECIPE_FILE
 from captions.tiny.vocabulary import ABOVE, CATEGORIES, COLOURS, VIEW_PHRASES, parse_caption
+from mvcap.config import PAPER_PROMPT
 from mvcap.schema import OBJECTS
 
 FIGURES_FILE: Final = "figures.json"

@@ -32,10 +32,10 @@ from transformers import InstructBlipProcessor
 
 from captions.backends import instructblip
 from captions.checkpoints import Checkpoint, find_checkpoint
-from captions.prompts import PAPER_PROMPT, category_prompt
+from captions.prompts import category_prompt
 from captions.stage import caption_views
 from captions.tiny.untrained import cached_untrained_checkpoint
-from mvcap.config import CaptionsConfig
+from mvcap.config import PAPER_PROMPT, CaptionsConfig
 from mvcap.records import CaptionedView, ObjectRecord, SelectedObject, View
 
 pytestmark = pytest.mark.timeout(3600)

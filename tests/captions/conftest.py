@@ -10,8 +10,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from captions.backends import instructblip
-from captions.prompts import PAPER_PROMPT, category_prompt
+from captions.prompts import category_prompt
 from captions.tiny.untrained import build_untrained_checkpoint
+from mvcap.config import PAPER_PROMPT
 from mvcap.records import ObjectRecord, SelectedObject, View
 
 CATEGORIES = ("chair", "table", "coffee table", "pogo-stick", "car", "a very long category of many words")

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from captions.backends import fake
-from captions.prompts import PAPER_PROMPT, category_prompt
+from captions.prompts import category_prompt
 from captions.stage import caption_views, decode_image
+from mvcap.config import PAPER_PROMPT
 from mvcap.errors import BAD_ASSET, EMPTY_CAPTION, TOO_BIG
 from mvcap.pictures import UnusableInputError
 from mvcap.records import CaptionedView, Rejected, View

@@ -1,6 +1,7 @@
 import pytest
 
-from captions.prompts import PAPER_PROMPT, UNGUIDED_PROMPT, category_prompt, is_guided
+from captions.prompts import UNGUIDED_PROMPT, category_prompt, is_guided
+from mvcap.config import PAPER_PROMPT
 
 
 def test_paper_prompt_reads_as_in_the_paper():

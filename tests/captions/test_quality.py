@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from captions.prompts import PAPER_PROMPT, UNGUIDED_PROMPT, category_prompt
+from captions.prompts import UNGUIDED_PROMPT, category_prompt
 from captions.quality import ARTEFACT, CUT, ECHO, REPEATS, TOO_SHORT, assess_caption
 from captions.vocabulary import build_vocabulary
+from mvcap.config import PAPER_PROMPT
 from mvcap.records import CaptionQuality
 
 CATEGORIES = ("chair", "armchair", "coffee_table", "table", "light bulb in the image")

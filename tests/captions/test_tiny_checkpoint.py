@@ -12,9 +12,10 @@ from transformers import AutoProcessor, InstructBlipForConditionalGeneration
 from captions.backends.instructblip import TINY_FOLDER, Options, check, create
 from captions.captioner import Captioner
 from captions.checkpoints import weights_sha256
-from captions.prompts import PAPER_PROMPT, UNGUIDED_PROMPT, category_prompt
+from captions.prompts import UNGUIDED_PROMPT, category_prompt
 from captions.tiny.card import TARGETS, rounds_table, verdict
 from captions.tiny.vocabulary import CAPTION_WORDS, CATEGORIES, UNKNOWN, VIEW_PHRASES, parse_caption
+from mvcap.config import PAPER_PROMPT
 
 RECIPE = json.loads((TINY_FOLDER / "recipe.json").read_text())
 FIGURES = json.loads((TINY_FOLDER / "figures.json").read_text())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, EmptyInputError
 from mvcap.quantities import quantity
-from mvcap.schema import OBJECTS
+from mvcap.schema import HIDDEN_COLOUR, OBJECTS
 from mvcap.storage import Store
 from mvcap.tables import read_table
 from training.pictures import UNKNOWN, EncodedPicture, PictureTable
@@ -104,7 +104,7 @@ class DatasetPictures:
             for position in positions:
                 row = int(self._place[rows[position], 2])
                 background = table["background"][row].as_py()
-                colour = background if background.startswith("#") else "#000000"
+                colour = background if background.startswith("#") else HIDDEN_COLOUR
                 found[position] = EncodedPicture(images[row].as_buffer().to_pybytes(), colour, exif=True)
         return [picture for picture in found if picture is not None]
 

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mvcap.errors import CorruptDatasetError
+from mvcap.pictures import SIXTEEN_BIT
 from training.dual_encoder import Preprocessing
 from training.pictures import EncodedPicture
-
-SIXTEEN_BIT: Final = frozenset({"I;16", "I;16L", "I;16B"})
 
 
 def decode(picture: EncodedPicture, key: str) -> Image.Image:
@@ -28,7 +27,7 @@ def decode(picture: EncodedPicture, key: str) -> Image.Image:
         if image.mode == "RGB":
             image.load()
             return image
-        if image.mode in SIXTEEN_BIT:  # which Pillow would cut off at 255
+        if image.mode in SIXTEEN_BIT:
             return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
         if image.mode in ("I", "F"):
             raise ValueError(f"pictures of mode {image.mode} have no known white; store 8 bits")
