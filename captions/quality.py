@@ -32,22 +32,8 @@ write `a seat that has a cushion and a back that has a hole`."""
 UNFINISHED: Final = frozenset(
     (
         *("a", "an", "the", "this", "that", "its", "his", "her", "their", "very", "which", "who"),
-        *(
-            "of",
-            "with",
-            "without",
-            "in",
-            "on",
-            "at",
-            "by",
-            "for",
-            "from",
-            "to",
-            "into",
-            "onto",
-            "over",
-            "under",
-        ),
+        *("of", "with", "without", "in", "on", "at", "by", "for", "from"),
+        *("to", "into", "onto", "over", "under"),
         *("and", "or", "but", "as", "is", "are", "has", "have"),
     )
 )

@@ -139,7 +139,7 @@ class Lease:
                     self._beats.forget(rival.token)
                 return
 
-    def _verdict(self, watch: "Watch", rival: Owner) -> bool | None:
+    def _verdict(self, watch: Watch, rival: Owner) -> bool | None:
         return False if self._steal and not rival.is_here else watch.verdict(rival)
 
     def _lives(self, owner: Owner) -> bool:

@@ -14,18 +14,18 @@ from pydantic import BaseModel
 from mvcap.errors import MissingExtraError, UnknownNameError
 
 EXTRAS = {
-    **{
-        "bpy": "blender",
-        "torch": "captions",
-        "transformers": "captions",
-        "safetensors": "captions",
-        "open_clip": "train",
-        "timm": "train",
-        "matplotlib": "train",
-        "peft": "train",
-        "tensorboard": "train",
-    },
-    **{"openai": "openai", "pycolmap": "mvimgnet", "lance": "lance"},
+    "bpy": "blender",
+    "torch": "captions",
+    "transformers": "captions",
+    "safetensors": "captions",
+    "open_clip": "train",
+    "timm": "train",
+    "matplotlib": "train",
+    "peft": "train",
+    "tensorboard": "train",
+    "openai": "openai",
+    "pycolmap": "mvimgnet",
+    "lance": "lance",
 }
 """Which `pip install 'mvcap[...]'` brings a module that a plugin may miss."""
 

@@ -54,7 +54,11 @@ def summarise(found: Sequence[Found]) -> dict[str, Any]:
     random = np.array([seen.margin for one in found for seen in one.random])
     of_random = np.array([one.worst_of_random.margin for one in found])
     of_search = np.array([one.worst.margin for one in found])
-    named = {"random": (random, owner), "worst_of_random": (of_random, objects)}
+    named = {
+        "random": (random, owner),
+        "worst_of_random": (of_random, objects),
+        "worst_found": (of_search, objects),
+    }
     return {
         "objects": len(found),
         **{
@@ -62,7 +66,7 @@ def summarise(found: Sequence[Found]) -> dict[str, Any]:
                 "top1": clustered_share((margins > 0).astype(float), owners).to_json(),
                 "mean_margin": float(margins.mean()),
             }
-            for name, (margins, owners) in (named | {"worst_found": (of_search, objects)}).items()
+            for name, (margins, owners) in named.items()
         },
     }
 

@@ -32,7 +32,7 @@ def find_missing(config: Config, estimate: Estimate, out: Place) -> Iterator[Fin
     if any(count.rendered for count in estimate.sources):
         yield _blender(config)
     yield _captioner(config)
-    yield _gpu(config)
+    yield _gpu()
     yield _token()
     yield _room(estimate, out)
 
@@ -103,7 +103,7 @@ def _options(config: Config) -> BaseModel:
     return plugins.options_model("captions.backends", config.captions.backend).model_validate(given)
 
 
-def _gpu(config: Config) -> Finding:
+def _gpu() -> Finding:
     if shutil.which("nvidia-smi"):
         return Finding("GPU", True, "NVIDIA driver found")
     return Finding("GPU", True, "none: rendering and captions run on the CPU")

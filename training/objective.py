@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from training.anchors import AnchorWeights, maximise
+from training.anchors import maximise
 from training.config import AnchorsConfig, LossConfig, Pulled
 from training.distributed import World
 from training.losses import (
@@ -180,12 +180,11 @@ class Objective:
         views = views[torch.sort(everything.rows.objects[views], stable=True).indices]  # object by object
         counts = torch.bincount(torch.searchsorted(objects, everything.rows.objects[views]))
         captioned = everything.rows.captions[views] >= 0
-        weights: AnchorWeights = self.settings.weights
         found = maximise(
             everything.features.detach()[views],
             counts,
             outliers_per_object=self.settings.outliers_per_object,
-            weights=weights,
+            weights=self.settings.weights,
             eligible=captioned if self.settings.of == "captioned" else None,
         )
         outliers = torch.zeros_like(everything.rows.is_view)

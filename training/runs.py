@@ -78,7 +78,6 @@ def run_training(
         data = open_data(config, dataset)  # before the model, which may have to be fetched
         encoder = create_encoder(config.model)
         facts = _facts(config, encoder, data.identity())
-        checkpoint = None
         if world.leads:
             _begin(run, facts, resume)
         world.wait()

@@ -60,8 +60,11 @@ def train_on_ray(
     own.mkdir(parents=True, exist_ok=True)
     outcome, said = (own / f"{uuid4().hex}.{kind}" for kind in ("json", "log"))
     settings = {
-        **{"recipe": config.model_dump(mode="json"), "dataset": str(dataset.absolute())},
-        **{"run": str(run.absolute()), "outcome": str(outcome), "said": str(said)},
+        "recipe": config.model_dump(mode="json"),
+        "dataset": str(dataset.absolute()),
+        "run": str(run.absolute()),
+        "outcome": str(outcome),
+        "said": str(said),
     }
     try:
         with connected(address, quiet=True):

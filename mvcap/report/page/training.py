@@ -102,7 +102,7 @@ def _tiles(facts: RunFacts, loss: Chart | None) -> Iterator[tuple[str, str]]:
     """Yield figures and what they are, for the top of the page."""
     yield (
         f"{max((points[-1][0] for points in facts.log.values()), default=0):,}",
-        (f"steps of {facts.recipe['optimiser']['steps']:,}"),
+        f"steps of {facts.recipe['optimiser']['steps']:,}",
     )
     if loss:
         yield loss.curves[0].last, f"loss, from {loss.curves[0].first}"
