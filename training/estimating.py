@@ -23,6 +23,7 @@ from training.tuning import trainable_parameters
 
 TIMED: Final = 8
 """Pictures in the timed batch."""
+GOES: Final = 3
 FLOAT: Final = 4
 """Bytes of a float32, in which weights, gradients and both moments of AdamW are kept."""
 
@@ -167,22 +168,28 @@ def _measure_captions(student: Student, data: TrainingData, device: torch.device
 
 def _measure(student: Student, encode: Callable[[], Tensor], many: int, device: torch.device) -> Cost:
     student.train()
-    _backward(encode())  # the first pass of a process is slower
-    begun = time.perf_counter()
     held = _Held()
     with torch.autograd.graph.saved_tensors_hooks(held.pack, lambda tensor: tensor):
         features = encode()
-    _backward(features)
-    _wait(device)
-    training_s = (time.perf_counter() - begun) / many
-    begun = time.perf_counter()
+    _backward(features)  # the first pass of a process is slower, and not timed
+    training_s = _shortest_s(lambda: _backward(encode()), device) / many
     with torch.no_grad():
-        encode()
-    _wait(device)
-    encoding_s = (time.perf_counter() - begun) / many
+        encoding_s = _shortest_s(encode, device) / many
     weights = {parameter.untyped_storage().data_ptr() for parameter in student.parameters()}
     activations = sum(size for place, size in held.sizes.items() if place not in weights)
     return Cost(training_s, encoding_s, activations / many)
+
+
+def _shortest_s(work: Callable[[], object], device: torch.device) -> float:
+    """Time some work: the shortest of several goes, for another program may take the cores in between."""
+
+    def once() -> float:
+        begun = time.perf_counter()
+        work()
+        _wait(device)
+        return time.perf_counter() - begun
+
+    return min(once() for _ in range(GOES))
 
 
 def _backward(features: Tensor) -> None:

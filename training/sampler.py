@@ -28,8 +28,8 @@ class ObjectSampler:
     ) -> None:
         if batch > len(object_index):
             raise UsageError(
-                f"there are {len(object_index)} views to train on, fewer than data.batch={batch}: make it "
-                "smaller"
+                f"there are {len(object_index)} views to train on, fewer than data.batch={batch}: make that "
+                f"smaller, with --set data.batch={len(object_index)} or less"
             )
         self._object_index = object_index
         self._views_per_object = views_per_object
