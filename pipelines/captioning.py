@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import BaseModel
+
 from captions.prompts import is_guided
 from captions.scoring import Scorer, score_captions
 from captions.stage import caption_views
@@ -94,6 +96,21 @@ def _limit_threads(count: int) -> None:
     """Bound a captioner's CPU threads: renderers share the machine, and results stay the same anywhere."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
+
+
+def with_captioner_options(config: Config) -> Config:
+    """Return a configuration whose captioner's options, if they are plain values yet, are read by its model.
+
+    Raises:
+        UnknownNameError: there is no such captioner.
+        MissingExtraError: it needs an optional dependency.
+        pydantic.ValidationError: it has no such option, or not with such a value.
+    """
+    captions = config.captions
+    if isinstance(captions.options, BaseModel):
+        return config
+    options = plugins.options_model("captions.backends", captions.backend).model_validate(captions.options)
+    return config.model_copy(update={"captions": captions.model_copy(update={"options": options})})
 
 
 def check_captioner(config: Config) -> None:

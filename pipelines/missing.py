@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from huggingface_hub import get_token
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from mvcap import plugins
 from mvcap.config import Config
 from mvcap.errors import MvcapError
 from mvcap.places import ObjectPlace, Place
 from mvcap.quantities import quantity
-from pipelines.captioning import check_captioner
+from pipelines.captioning import check_captioner, with_captioner_options
 from pipelines.counting import COUNTED, SourceCount
 from pipelines.doctor import Finding
 from pipelines.estimating import Estimate
@@ -79,28 +78,19 @@ def _blender(config: Config) -> Finding:
 
 def _captioner(config: Config) -> Finding:
     """Check the captioner, but never ask a server: that may cost money."""
-    captions = config.captions
     try:
-        options = _options(config)
-        if url := getattr(options, "base_url", None):
+        config = with_captioner_options(config)
+        captions = config.captions
+        if url := getattr(captions.options, "base_url", None):
             return Finding("captioner", True, f"a server, which was not asked: {url}")
-        check_captioner(
-            config.model_copy(update={"captions": captions.model_copy(update={"options": options})})
-        )
+        check_captioner(config)
     except ValidationError as error:
         return Finding("captioner", False, _headline(str(error)))
     except MvcapError as error:
         remedy = "\n".join(line.strip() for line in str(error).splitlines()[1:])
         return Finding("captioner", False, _headline(str(error)), remedy or ANOTHER_MODEL)
-    named = getattr(options, "model", None)
+    named = getattr(captions.options, "model", None)
     return Finding("captioner", True, f"{captions.backend} {named}" if named else captions.backend)
-
-
-def _options(config: Config) -> BaseModel:
-    given = config.captions.options
-    if isinstance(given, BaseModel):
-        return given
-    return plugins.options_model("captions.backends", config.captions.backend).model_validate(given)
 
 
 def _gpu() -> Finding:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from mvcap import plugins
 from mvcap.config import Config
 from mvcap.errors import MissingExtraError, MvcapError
 from pipelines.doctor.findings import Finding
@@ -16,17 +15,13 @@ def check_models(config: Config, *, named: bool) -> Iterator[Finding]:
     Args:
         named: whether the user named a captioner; the default one's model is a note otherwise.
     """
-    from pipelines.captioning import check_captioner
+    from pipelines.captioning import check_captioner, with_captioner_options
 
     captions = config.captions
     name = "captioner"
     try:
-        options = captions.options
-        if not isinstance(options, BaseModel):
-            options = plugins.options_model("captions.backends", captions.backend).model_validate(options)
-        check_captioner(
-            config.model_copy(update={"captions": captions.model_copy(update={"options": options})})
-        )
+        config = with_captioner_options(config)
+        check_captioner(config)
     except MissingExtraError as error:
         yield Finding(name, False, str(error), str(error).rpartition(": ")[2])
     except ValidationError as error:
@@ -39,5 +34,5 @@ def check_models(config: Config, *, named: bool) -> Iterator[Finding]:
         )
         yield Finding(name, False, first, remedy, needed=named)
     else:
-        model = getattr(options, "model", None)
+        model = getattr(config.captions.options, "model", None)
         yield Finding(name, True, f"{captions.backend}: {model}" if model else captions.backend)
