@@ -2,17 +2,16 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mvcap import files
-from mvcap.commits import CAPTION, RENDER, STAGES, UNCAPTIONED, UNCAPTIONED_SETTINGS, StageName
+from mvcap.commits import CAPTION, RENDER, STAGES, UNCAPTIONED, StageName
 from mvcap.config import Config, settings_hash
 from mvcap.errors import NothingSurvivedError
-from mvcap.holds import Hold, Part
-from mvcap.places import Place
-from mvcap.plan import Plan, Shard, slice_shards
+from mvcap.holds import Hold
+from mvcap.plan import Plan
 from mvcap.quantities import by_number, quantity
 from mvcap.storage import Store
 from pipelines import captioning, fetching, renderer_versions, rendering, viewing
@@ -24,9 +23,6 @@ from pipelines.logged_worker import logged
 from pipelines.planning import (
     Listing,
     list_objects,
-    plan_objects,
-    recaption_command,
-    refuse_changed_settings,
     refuse_other_slices,
     refuse_place,
     save_config,
@@ -37,41 +33,14 @@ from pipelines.reads import files_read
 from pipelines.removing import purge_removed
 from pipelines.renderer_versions import Versions, committed_versions, refuse_other_versions, versions_of
 from pipelines.room import room_told
-from pipelines.second_tries import Selection, find_failures, shards_to_do_again
 from pipelines.shards import lacks_captions
 from pipelines.stages import Runner, Stage
 from pipelines.surveying import Outcome, survey
+from pipelines.todo import Request, Work, choose_work, steps_of
 from pipelines.worker_log import forget_old_logs, log_folder
 
 ASSUMED_BYTES_PER_PIXEL = 1.0
 """Of a view, until the first shard is rendered; ten times what `pipelines/rates.py` has of JPEGs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a command asks of the pipeline."""
-
-    out: Place
-    render: bool = True
-    """List objects and render them; otherwise take the dataset as it stands."""
-    caption: bool = True
-    """Write captions; otherwise leave them null where there are none."""
-    recaption: bool = False
-    """Replace captions that were made with other settings."""
-    part: Part | None = None
-    """Slice K of N of the shards; None for all."""
-    steal_lock: bool = False
-    """Take the dataset from a driver on another machine."""
-    again: Selection | None = None
-    """Try these failures again and do nothing else; None for what a build has to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A stage and the settings it stands for."""
-
-    stage: Stage[Any, Any]
-    settings: Mapping[str, Any]
 
 
 def build(config: Config, request: Request, runner: Runner, say: Callable[[str], None]) -> Outcome:
@@ -89,9 +58,9 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         listing = _list(config, store, runner, say)
     files.require_writable(request.out)
     with store.lock(request.part, steal=request.steal_lock, tell=say) as hold:
-        steps = _steps(config, request)
+        steps = steps_of(config, request)
         with store.fetched():
-            work = _choose(config, store, listing, request, steps)
+            work = choose_work(config, store, listing, request, steps)
             _say_what_is_missing(store, work.plan, request, say)
             _say_what_is_unknown(work.planned, say)
             if not any(work.todo.values()):
@@ -101,7 +70,7 @@ def build(config: Config, request: Request, runner: Runner, say: Callable[[str],
         if any(work.todo.values()):
             renderer = _check_tools(config, store, request, work, listing)
             with hold.choosing(), store.fetched():
-                work = _choose(config, store, listing, request, steps)  # another slice may have been first
+                work = choose_work(config, store, listing, request, steps)  # another slice may be ahead
                 _record(config, store, listing, request, work, hold, renderer)
             stages = _knowing_the_plan(config, store, work, renderer)
             _run(config, store, work.plan, stages, work.todo, runner, say)
@@ -133,41 +102,12 @@ def _list(config: Config, store: Store, runner: Runner, say: Callable[[str], Non
     return list_clear_objects(config, store, runner, say)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What a run is going to do."""
-
-    planned: Planned
-    steps: list[Step]
-    todo: Mapping[StageName, list[int]]
-
-    @property
-    def plan(self) -> Plan:
-        return self.planned.plan
-
-
-def _choose(
-    config: Config, store: Store, listing: Listing | None, request: Request, steps: list[Step]
-) -> _Work:
-    """Decide what to do, from the disk as it is now, or refuse."""
-    if listing:
-        planned = plan_objects(config, store.read_plan(), listing, store)
-    else:
-        planned = Planned(store.require_plan(), store.read_leaks())
-    _refuse_changes(store, planned.plan, steps, request)
-    if request.again is None:
-        return _Work(planned, steps, _todo(store, planned.plan, steps, request))
-    again = find_failures(store, planned.plan, request.again)
-    steps = [replace(step, stage=replace(step.stage, again=again[step.stage.name])) for step in steps]
-    return _Work(planned, steps, shards_to_do_again(store, planned.plan, again))
-
-
 def _record(
     config: Config,
     store: Store,
     listing: Listing | None,
     request: Request,
-    work: _Work,
+    work: Work,
     hold: Hold,
     renderer: Versions | None,
 ) -> None:
@@ -206,7 +146,7 @@ def _ran(request: Request) -> list[StageName]:
     return [stage for stage, ran in wanted.items() if ran]
 
 
-def _restore(config: Config, store: Store, listing: Listing | None, work: _Work) -> None:
+def _restore(config: Config, store: Store, listing: Listing | None, work: Work) -> None:
     """Write again what a finished dataset has lost of its own records; intact ones stay as they are."""
     kept = files.exists(store.objects_path) and files.exists(store.listing_failures_path)
     if listing and not (kept and store.read_leaks() == work.planned.leaks):
@@ -243,58 +183,8 @@ def _say_what_is_unknown(planned: Planned, say: Callable[[str], None]) -> None:
         )
 
 
-def _steps(config: Config, request: Request) -> list[Step]:
-    steps = []
-    if request.render:
-        settings = viewing.view_settings(config)
-        steps.append(Step(viewing.view_stage(config, settings_hash(settings)), settings))
-    if request.caption:
-        settings = captioning.caption_settings(config)
-        steps.append(Step(captioning.caption_stage(config, settings_hash(settings)), settings))
-    else:
-        steps.append(Step(captioning.uncaptioned_stage(), UNCAPTIONED_SETTINGS))
-    return steps
-
-
-def _refuse_changes(store: Store, plan: Plan, steps: list[Step], request: Request) -> None:
-    """Refuse settings other than the committed ones; captions may replace captions where asked to."""
-    for step in steps:
-        if step.stage.name == RENDER:
-            refuse_changed_settings(store, plan, RENDER, step.settings)
-        elif request.caption and not request.recaption:
-            anew = f"`{recaption_command(store)}` and the same --set"
-            advice = f"Set them back, or write all captions anew with {anew}."
-            refuse_changed_settings(store, plan, CAPTION, step.settings, also_fine=UNCAPTIONED, advice=advice)
-
-
-def _todo(store: Store, plan: Plan, steps: list[Step], request: Request) -> dict[StageName, list[int]]:
-    """List for each stage the shards it still has to do."""
-    shards = slice_shards(plan.shards, request.part) if request.part else list(plan.shards)
-    todo: dict[StageName, list[int]] = {step.stage.name: [] for step in steps}
-    for shard in shards:
-        rendered = store.find_commit(RENDER, shard) is not None
-        if request.render and not rendered:
-            todo[RENDER].append(shard.index)
-        settings = steps[-1].stage.settings
-        if (rendered or request.render) and not _captioned(store, shard, settings, rendered=rendered):
-            todo[CAPTION].append(shard.index)
-    return todo
-
-
-def _captioned(store: Store, shard: Shard, settings: str, *, rendered: bool) -> bool:
-    """Tell whether a shard's data is what these settings ask for; null captions never replace others.
-
-    Data is looked at once more where the views, though the data stands, are not `rendered` any more: what
-    failed to render then may be there now.
-    """
-    commit = store.find_commit(CAPTION, shard)
-    if commit is None or (settings not in (commit.settings, UNCAPTIONED)):
-        return False
-    return commit.settings != settings or (rendered and not store.is_outdated(commit))
-
-
 def _check_tools(
-    config: Config, store: Store, request: Request, work: _Work, listing: Listing | None
+    config: Config, store: Store, request: Request, work: Work, listing: Listing | None
 ) -> Versions | None:
     """Find out what is missing before the first picture is rendered; return a renderer's versions, if any."""
     versions = None
@@ -310,7 +200,7 @@ def _check_tools(
 
 
 def _knowing_the_plan(
-    config: Config, store: Store, work: _Work, renderer: Versions | None
+    config: Config, store: Store, work: Work, renderer: Versions | None
 ) -> list[Stage[Any, Any]]:
     """Tell the stages what follows from all the plan's objects, and renderers which version they must be.
 

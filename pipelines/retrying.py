@@ -5,10 +5,11 @@ from collections.abc import Callable
 from mvcap.config import Config
 from mvcap.places import Place
 from mvcap.storage import Store
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.second_tries import Selection, cut_off, find_failures, is_captioned, require_known
 from pipelines.stages import Runner
 from pipelines.surveying import Outcome
+from pipelines.todo import Request
 
 
 def retry(

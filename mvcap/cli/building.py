@@ -69,7 +69,7 @@ def build_all(
     `--set captions.options.model=NAME` names the captioner: a folder, a model of the hub, or `tiny`, a toy to
     try things out with. `mvcap render --help` lists settings of pictures that are often set.
     """
-    from pipelines.build_all import Request
+    from pipelines.todo import Request
 
     overrides = [*picture_overrides(views, resolution, preset), *(settings or [])]
     if dry_run:
@@ -141,7 +141,7 @@ def render(
 
     Example: `mvcap render --out my_dataset --uid folder-chair-1a2b3c4d --view 17 --save again.png`
     """
-    from pipelines.build_all import Request
+    from pipelines.todo import Request
 
     if uid is not None or view is not None or save is not None:
         if uid is None or view is None or save is None:
@@ -204,8 +204,8 @@ def caption(
     Example: `mvcap caption my_dataset --control unguided --set captions.control_views=500`
     """
     from mvcap.storage import Store
-    from pipelines.build_all import Request
     from pipelines.planning import saved_settings
+    from pipelines.todo import Request
 
     if control is not None:
         beside = {"images": images, "out": out, "config": config, "shard": shard, "address": address}

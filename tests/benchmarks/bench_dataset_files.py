@@ -19,8 +19,9 @@ from PIL import Image
 from mvcap import plugins, recipes, schema
 from mvcap.sources.sh3f import default_library
 from mvcap.tables import TableWriter
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 from render.encoding import ImageEncoder
 
 ROUNDS = 5

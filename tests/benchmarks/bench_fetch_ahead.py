@@ -11,8 +11,9 @@ from typing import Any
 
 from mvcap import plugins, recipes
 from mvcap.config import Config
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 OBJECTS, WAIT_S = 24, 0.25
 

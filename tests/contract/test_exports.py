@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from mvcap import files, plugins
 from mvcap.errors import CorruptDatasetError, UsageError
 from mvcap.exports._chosen import Choice
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.exporting import export_dataset, export_formats
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 MODULES = plugins.names("mvcap.exports")
 FORMATS = export_formats()

@@ -15,8 +15,8 @@ import typer
 
 from mvcap.cli import building
 from mvcap.records import Rejected
-from pipelines.build_all import Request
 from pipelines.surveying import Outcome
+from pipelines.todo import Request
 
 pytestmark = pytest.mark.blender
 

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 OBJECTS, VIEWS = 16, 3
 

@@ -11,8 +11,9 @@ import trimesh
 from PIL import Image
 
 from mvcap import plugins, recipes
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 pytestmark = [pytest.mark.blender, pytest.mark.slow]
 

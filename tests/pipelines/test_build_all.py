@@ -19,8 +19,9 @@ from mvcap.errors import ConfigChangedError, DatasetLockedError, EmptyInputError
 from mvcap.locks import dataset_lock
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 NAMES = ("chairs/a", "chairs/b", "cups/c", "cups/d", "lamps/e")
 
@@ -308,7 +309,8 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from mvcap import plugins, recipes
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
+from pipelines.todo import Request
 from pipelines.runners.local import LocalRunner
 config = recipes.build_config(json.loads(sys.argv[1]), plugins.options_model)
 build(config, Request(Path(sys.argv[2])), LocalRunner(), lambda _: None)

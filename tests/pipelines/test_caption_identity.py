@@ -8,9 +8,10 @@ import pytest
 
 from captions.tiny.untrained import build_untrained_checkpoint
 from mvcap.config import Config
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
 from pipelines.stages import Runner
+from pipelines.todo import Request
 
 NAMES = ("chairs/a", "coffee_tables/b", "cups/c", "pogo-sticks/d", "lamps/e")
 

@@ -11,12 +11,13 @@ from mvcap.errors import OutputError
 from mvcap.learnable import learnable_uids
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.captioning import caption_settings, caption_stage
 from pipelines.duplicates import Duplicates, label_duplicates
 from pipelines.ledger import Assignment
 from pipelines.runners.local import LocalRunner
 from pipelines.shards import ShardWorker
+from pipelines.todo import Request
 
 NAMES = tuple(f"chairs/{letter}" for letter in "abcdefgh")
 TWO_SPLITS = {"plan__splits": "{train: 0.5, test: 0.5}"}

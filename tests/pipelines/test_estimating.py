@@ -8,13 +8,14 @@ import pytest
 from mvcap.config import ExpectedCounts
 from mvcap.storage import Store
 from pipelines import rates
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.counting import count_source
 from pipelines.doctor import Finding
 from pipelines.estimating import Estimate, Work, estimate
 from pipelines.missing import find_missing
 from pipelines.plan_report import describe_plan
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 NAMES = ("chairs/a", "chairs/b", "cups/c", "cups/d")
 EXPECTED = ExpectedCounts(objects=1000, views_per_object=31.5, bytes_per_view=2e5)

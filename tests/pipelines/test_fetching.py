@@ -14,10 +14,11 @@ from mvcap.config import Config
 from mvcap.errors import FetchError, HubUnreachableError
 from mvcap.records import ObjectRecord, Rejected, SelectedObject
 from mvcap.storage import Store
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.fetching import fetch_ahead
 from pipelines.reproducing import reproduce_view
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 
 def new_object(number: int, folder: Path) -> SelectedObject:

@@ -17,10 +17,11 @@ from mvcap.errors import EmbeddingsError, EmptyInputError, NothingSurvivedError,
 from mvcap.selected import read_selection
 from mvcap.storage import Store
 from pipelines import filter as filtering_module
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.filter_inputs import find_categories
 from pipelines.filtering import filter_to_files
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 torch = pytest.importorskip("torch")
 

@@ -8,9 +8,10 @@ from mvcap.errors import DatasetLockedError, OutputError
 from mvcap.plan import Plan
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.garbage import collect_garbage
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 NAMES = ("chairs/a", "chairs/b", "cups/c")
 

@@ -12,9 +12,10 @@ from mvcap import plugins, recipes
 from mvcap.config import Config
 from mvcap.errors import ConfigChangedError
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
 from pipelines.surveying import Outcome
+from pipelines.todo import Request
 
 COLOURS = {"chairs": "red", "coffee_tables": "blue", "cups": "green"}
 

@@ -17,10 +17,11 @@ from mvcap.pictures import FileContent, Picture
 from mvcap.poses import make_camera
 from mvcap.records import ObjectRecord, Rejected, SelectedObject, View
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.exporting import export_dataset
 from pipelines.importing import import_picture
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 SCENES = runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "colmap_scene.py"))
 

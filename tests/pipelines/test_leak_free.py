@@ -16,12 +16,13 @@ from mvcap.records import ObjectRecord, SelectedObject
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines import identical_assets
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.duplicates import Duplicates, leak_figures
 from pipelines.evaluation_list import find_named, read_entries
 from pipelines.identical_assets import find_twins
 from pipelines.planning import list_objects
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 NAMES = tuple(f"{kind}/{letter}" for kind in ("chairs", "cups") for letter in "abcdefgh")
 SPLITS = "{train: 0.5, test: 0.5}"

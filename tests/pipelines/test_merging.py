@@ -20,11 +20,12 @@ from mvcap.places import ObjectPlace
 from mvcap.removals import Removal
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.merging import merge_datasets
 from pipelines.removing import remove_objects
 from pipelines.runners.local import LocalRunner
 from pipelines.status import dataset_status
+from pipelines.todo import Request
 
 
 def run(config, out, **request):

@@ -18,11 +18,12 @@ from mvcap.commits import CAPTION, RENDER
 from mvcap.errors import ConfigChangedError
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.merging import merge_datasets
 from pipelines.removing import remove_objects
 from pipelines.runners.local import LocalRunner
 from pipelines.status import dataset_status
+from pipelines.todo import Request
 
 AGE = runpy.run_path(str(Path(__file__).parents[1] / "doubles" / "schema_3.py"))["age"]
 

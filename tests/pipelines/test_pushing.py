@@ -17,11 +17,12 @@ from mvcap.errors import CorruptDatasetError, PushError, UsageError
 from mvcap.pushes import Repository
 from mvcap.storage import Store
 from pipelines import pushing
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.planning import saved_settings
 from pipelines.pushing import push_dataset
 from pipelines.removing import remove_objects
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 TETRAHEDRON = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n"
 HOME = Repository("me/chairs", "main")

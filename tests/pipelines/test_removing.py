@@ -14,11 +14,12 @@ from mvcap.commits import CAPTION, RENDER, STAGES
 from mvcap.errors import DatasetLockedError, UsageError
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.control import make_unguided_control
 from pipelines.removing import find_doomed, remove_objects
 from pipelines.runners.local import LocalRunner
 from pipelines.status import dataset_status
+from pipelines.todo import Request
 
 NAMES = ("chairs/a", "chairs/b", "cups/c", "cups/d", "lamps/e")
 GONE = "cups/c.obj"

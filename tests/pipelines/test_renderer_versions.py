@@ -12,10 +12,11 @@ import pytest
 from mvcap.commits import RENDER
 from mvcap.errors import MixedRenderersError, UsageError
 from mvcap.storage import Store
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.merging import merge_datasets
 from pipelines.renderer_versions import committed_versions, describe, versions_of
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 from render.backends.fake import FakeRenderer
 
 

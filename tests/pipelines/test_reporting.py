@@ -15,9 +15,10 @@ from mvcap.config import Config
 from mvcap.errors import OutputError
 from mvcap.records import Rejected
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.reporting import Written, report_dataset
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 
 @pytest.fixture(scope="session")

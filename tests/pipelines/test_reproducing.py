@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from mvcap.errors import ConfigChangedError, MvcapError, OutputError, UsageError
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.reproducing import reproduce_view, save_picture
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 from render.backends import fake
 
 

@@ -16,7 +16,7 @@ from mvcap.errors import ConfigChangedError, InfrastructureError, UnknownNameErr
 from mvcap.files import sha256_of
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.removing import remove_objects
 from pipelines.retrying import retry
 from pipelines.runners.local import LocalRunner
@@ -24,6 +24,7 @@ from pipelines.second_tries import Selection
 from pipelines.shards import ShardWorker
 from pipelines.status import dataset_status
 from pipelines.surveying import Outcome
+from pipelines.todo import Request
 
 EVERYTHING = Selection()
 VIEWS = 3

@@ -11,10 +11,11 @@ from mvcap import files
 from mvcap.commits import CAPTION, RENDER
 from mvcap.locks import dataset_lock
 from mvcap.storage import Store
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
 from pipelines.status import dataset_status
 from pipelines.status_report import describe
+from pipelines.todo import Request
 
 NAMES = ("chairs/a", "chairs/b", "cups/c")
 

@@ -16,9 +16,10 @@ from mvcap.errors import ConfigChangedError, UsageError
 from mvcap.storage import Store
 from mvcap.verify import verify_dataset
 from pipelines import rendering
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.reproducing import reproduce_view
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 from pipelines.viewing import MixedWorker, expected_views, view_settings
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import worker_log
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 from pipelines.worker_log import WorkerLog, forget_old_logs, log_folder
 
 KEYS = {"time", "level", "event", "stage", "shard", "uid", "seconds", "worker", "node"}

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from mvcap import plugins, recipes
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 from training.pictures import UNKNOWN, EncodedPicture, PictureTable
 
 TETRAHEDRON = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n"

@@ -7,9 +7,10 @@ import pytest
 
 from mvcap import schema
 from mvcap.exports import _chosen
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.exporting import export_dataset
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 
 @pytest.fixture

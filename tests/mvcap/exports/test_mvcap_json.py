@@ -13,9 +13,10 @@ from mvcap import files
 from mvcap.errors import ConfigError, CorruptDatasetError, OutputError, UnknownNameError, UsageError
 from mvcap.exports import mvcap_json
 from mvcap.exports._chosen import Choice
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.exporting import export_dataset
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 NAMES = ("chairs/a", "chairs/b", "cups/c", "cups/d", "lamps/e")
 

@@ -10,9 +10,10 @@ import webdataset
 from PIL import Image
 
 from mvcap.errors import ConfigError
-from pipelines.build_all import Request, build
+from pipelines.build_all import build
 from pipelines.exporting import export_dataset
 from pipelines.runners.local import LocalRunner
+from pipelines.todo import Request
 
 
 def rows(dataset: Path) -> list[dict]:
