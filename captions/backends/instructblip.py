@@ -117,11 +117,6 @@ class InstructBlipCaptioner:
     def identity(self) -> Mapping[str, Json]:
         return self._identity
 
-    @property
-    def largest_batch(self) -> int | None:
-        """Most pictures that the device has been seen to bear; None while memory has sufficed."""
-        return self._batches.limit
-
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Resize and normalise an RGB picture: (3, H, W) float32."""
         pixels: torch.Tensor = self._processor.image_processor(image, return_tensors="pt")["pixel_values"][0]
