@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mvcap.errors import CorruptDatasetError
-from mvcap.pictures import SIXTEEN_BIT
+from mvcap.pictures import SIXTEEN_BIT, UNDECODABLE
 from training.dual_encoder import Preprocessing
 from training.pictures import EncodedPicture
 
@@ -39,7 +39,7 @@ def decode(picture: EncodedPicture, key: str) -> Image.Image:
         raise CorruptDatasetError(
             f"the picture {key} does not decode: of no known format; mend it or take it out"
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, *UNDECODABLE) as error:
         raise CorruptDatasetError(f"the picture {key} does not decode: {error}") from error
 
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from mvcap.commits import CAPTION
 from mvcap.errors import CorruptDatasetError, EmptyInputError, OutputError
@@ -124,6 +124,13 @@ def test_sixteen_bits_of_grey_become_eight_and_thirty_two_are_refused():
 def test_what_is_no_picture_is_named_with_what_to_do_and_without_an_address():
     with pytest.raises(CorruptDatasetError, match="a#0 does not decode: of no known format; mend it"):
         decode(EncodedPicture(b"nothing"), "a#0")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_a_damaged_avif_is_named_as_well():
+    Image.new("RGB", (16, 16), "red").save(buffer := io.BytesIO(), "AVIF")
+    with pytest.raises(CorruptDatasetError, match="a#0 does not decode"):
+        decode(EncodedPicture(buffer.getvalue().replace(b"pitm", b"none")), "a#0")
 
 
 def test_a_dataset_of_ours_is_seen_upright_as_its_captioner_saw_it(small_dataset):
