@@ -4,9 +4,10 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
+from mvcap.errors import StorageUnreachableError
+from mvcap.places import Place
 from mvcap.quantities import quantity
 from pipelines.status import dataset_status
 
@@ -32,18 +33,27 @@ def describe(state: Mapping[str, Any]) -> str:
     )
 
 
-def watch(root: Path, show: Callable[[dict[str, Any]], None], *, every_s: float) -> None:
+def watch(
+    root: Place, show: Callable[[dict[str, Any]], None], say: Callable[[str], None], *, every_s: float
+) -> None:
     """Show a dataset's status again and again, until it is complete and nobody is at work on it.
+
+    Where storage does not answer for a while after it did once, that is said, and it is asked again.
 
     Raises:
         OutputError: the folder holds no dataset.
+        StorageUnreachableError: nobody answers from the beginning.
     """
-    while True:
-        state = dataset_status(root)
-        show(state)
-        if state["complete"] and not state["at_work"]:
-            return
+    state = dataset_status(root)
+    show(state)
+    while not state["complete"] or state["at_work"]:
         time.sleep(every_s)
+        try:
+            state = dataset_status(root)
+        except StorageUnreachableError as error:
+            say(str(error))
+            continue
+        show(state)
 
 
 def _stage_lines(name: str, stage: Mapping[str, Any], shards: int) -> Iterator[str]:

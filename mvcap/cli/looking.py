@@ -42,7 +42,7 @@ def status(
         print(status_report.describe(state), flush=True)
 
     if watch:
-        status_report.watch(dataset, show, every_s=every)
+        status_report.watch(dataset, show, say, every_s=every)
         return
     state = dataset_status(dataset)
     print(json.dumps(state, indent=1) if as_json else status_report.describe(state))

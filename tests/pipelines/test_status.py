@@ -9,12 +9,14 @@ import pytest
 
 from mvcap import files
 from mvcap.commits import CAPTION, RENDER
+from mvcap.errors import StorageUnreachableError
 from mvcap.locks import dataset_lock
 from mvcap.storage import Store
+from pipelines import status_report
 from pipelines.build_all import build
 from pipelines.runners.local import LocalRunner
 from pipelines.status import dataset_status
-from pipelines.status_report import describe
+from pipelines.status_report import describe, watch
 from pipelines.todo import Request
 
 NAMES = ("chairs/a", "chairs/b", "cups/c")
@@ -163,3 +165,24 @@ def test_no_second_try_is_offered_of_what_no_source_could_list(models, fake_conf
     told = describe(dataset_status(tmp_path / "out"))
     assert "1 object could not be listed: bad_asset; the next build looks again" in told
     assert "mvcap retry" not in told
+
+
+def test_watching_outlasts_a_storage_that_does_not_answer_for_a_while(rendered, monkeypatch):
+    config, out, _ = rendered
+    unfinished = dataset_status(out)
+    run(config, out, render=False)
+    answers = [unfinished, StorageUnreachableError("busy"), dataset_status(out)]
+    shown, said = [], []
+
+    def answer(_):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(status_report, "dataset_status", answer)
+    watch(out, shown.append, said.append, every_s=0)
+    assert ([state["complete"] for state in shown], said) == ([False, True], ["busy"])
+    answers.append(StorageUnreachableError("wrong address"))
+    with pytest.raises(StorageUnreachableError, match="wrong address"):
+        watch(out, shown.append, said.append, every_s=0)
