@@ -21,8 +21,11 @@ STORE_BYTES = 128 * 2**20
 """Ray's shared memory; only counts travel through it, and Ray refuses less than 75 MiB."""
 CONNECT_S = 20.0
 """Until a cluster has answered: Ray itself would go on trying for many minutes."""
-CLIENT_CONNECT_S = 60.0
-"""The same for a client's port, behind which the head first starts a server for this driver."""
+CLIENT_CONNECT_S = 150.0
+"""The same for a client's port, behind which the head starts a server for this driver, twice if need be."""
+NO_CLIENT_SERVER = ("Starting Ray client server failed", "Proxy failed to Connect to backend")
+"""What a head says, after 30 s, whose server for this driver ended as it began. Ray 2.60 forks it off a
+process with threads of gRPC, which now and then goes wrong; another one does better."""
 HEAD_CHECK_S = 3.0
 HEAD_CHECKS = 4
 """Failed checks in a row before the head counts as lost: Ray itself ends the process after a minute."""
@@ -44,7 +47,7 @@ def connected(address: str | None, *, quiet: bool = False) -> Iterator[None]:
     own_job: dict[str, Any] = {} if is_client(address) else {"job_config": JobConfig(_client_job=True)}
     embedded: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
-        ray.init(
+        _connect(
             address=address or "local",
             logging_level=logging.ERROR,
             log_to_driver=not quiet,
@@ -63,6 +66,16 @@ def connected(address: str | None, *, quiet: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(**settings: Any) -> None:
+    """Connect as `ray.init` does, once more where the head's server for this driver did not come up."""
+    try:
+        ray.init(**settings)
+    except (ConnectionError, RuntimeError) as error:
+        if not any(words in str(error) for words in NO_CLIENT_SERVER):
+            raise
+        ray.init(**settings)
 
 
 class HeadCheck:
