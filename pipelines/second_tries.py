@@ -67,8 +67,7 @@ def shards_to_do_again(
 
 def cut_off(store: Store, plan: Plan) -> list[int]:
     """List the shards whose views were rendered again, and whose captions were not written since."""
-    commits = (store.read_commit(CAPTION, shard.index) for shard in plan.shards)
-    return [commit.shard for commit in commits if commit and store.is_outdated(commit)]
+    return [commit.shard for commit in store.read_commits(plan, CAPTION) if store.is_outdated(commit)]
 
 
 def is_captioned(store: Store, plan: Plan) -> bool:
